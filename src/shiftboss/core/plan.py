@@ -1,0 +1,155 @@
+"""Plans: the ordered actions that bring a machine from what is to what is wanted, as values."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Create a directory (parents too) with this owner and mode; an existing one is left as it is."""
+
+    target: str
+    path: str
+    uid: int
+    gid: int
+    mode: int
+    kind = "make-directory"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFile:
+    """Create an empty file with this owner and mode, never through a link; an existing one is left as it is."""
+
+    target: str
+    path: str
+    uid: int
+    gid: int
+    mode: int
+    kind = "create-file"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Replace (or create) a file of ours atomically.
+
+    `before` is the text the plan was made from (None: there was no file); `keep_copy` names where the
+    old text is kept first (adoption of a file that we did not write).
+    """
+
+    target: str
+    path: str
+    content: str
+    before: str | None
+    mode: int = 0o644
+    restarts: tuple[str, ...] = ()
+    keep_copy: str = ""
+    kind = "write-file"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFile:
+    """Remove a file of ours; `before` is the text the plan was made from."""
+
+    target: str
+    path: str
+    before: str
+    kind = "remove-file"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateGroup:
+    """Make the running Supervisor take over one group from its (re-read) files.
+
+    `change` says what the files now hold; a changed or removed group is stopped first, which may take
+    up to `stop_wait_seconds`. `restarts` are the addresses of the processes that end by it.
+    """
+
+    target: str
+    group: str
+    change: Literal["add", "change", "remove"]
+    stop_wait_seconds: int = 10
+    restarts: tuple[str, ...] = ()
+    kind = "update-group"
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Start a process that should run and does not; `name` is its name at the backend (`group:process`)."""
+
+    target: str
+    name: str
+    kind = "start-process"
+
+
+Action = MakeDirectory | CreateFile | WriteFile | RemoveFile | UpdateGroup | StartProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something we did not make, or that somebody changed, stands in the way; nothing is done about it unasked.
+
+    `remedy` names the option that overrides it (`--force`, `--adopt`), or is empty if nothing does.
+    """
+
+    target: str
+    path: str
+    reason: str
+    hint: str
+    remedy: Literal["--force", "--adopt", ""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What the user allowed: overwrite hand edits (`force`), take over foreign files (`adopt`)."""
+
+    force: bool = False
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Actions in the order of their performance, what stands in the way, and what the user should know."""
+
+    actions: tuple[Action, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()
+    untouched: tuple[str, ...] = field(default=())
+
+    @property
+    def restarts(self) -> tuple[str, ...]:
+        """Addresses of the processes that end or restart when this plan is performed."""
+        return tuple(sorted({a for action in self.actions for a in getattr(action, "restarts", ())}))
+
+
+def merge(plans: Iterable[Plan]) -> Plan:
+    """Put plans one after the other."""
+    parts = tuple(plans)
+    return Plan(
+        actions=tuple(a for p in parts for a in p.actions),
+        conflicts=tuple(c for p in parts for c in p.conflicts),
+        notes=tuple(dict.fromkeys(n for p in parts for n in p.notes)),
+        untouched=tuple(u for p in parts for u in p.untouched),
+    )
+
+
+def file_diff(action: Action) -> str:
+    """Return the unified diff of a file action, an empty string for any other action."""
+    if isinstance(action, WriteFile):
+        return _diff(action.path, action.before, action.content)
+    if isinstance(action, RemoveFile):
+        return _diff(action.path, action.before, None)
+    return ""
+
+
+def _diff(path: str, before: str | None, after: str | None) -> str:
+    lines = difflib.unified_diff(
+        (before or "").splitlines(keepends=True),
+        (after or "").splitlines(keepends=True),
+        fromfile=path if before is not None else "/dev/null",
+        tofile=path if after is not None else "/dev/null",
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )

@@ -1,0 +1,148 @@
+"""What is wanted, as frozen values: every question about paths, users and commands is answered in them."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shiftboss.core.names import address
+
+StopScope = Literal["main", "group"]
+UnitKind = Literal["worker", "schedule"]
+Environment = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A Unix account as the passwd database has it; `group` is the name of its primary group."""
+
+    name: str
+    uid: int
+    gid: int
+    group: str
+    home: str
+    shell: str = "/bin/sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved."""
+
+    name: str
+    root: str
+    logs: str
+    account: Account
+    environment: Environment = ()
+    path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    @property
+    def current(self) -> str:
+        """The link to the live release; programs are started through it, never in the directory behind it."""
+        return f"{self.root}/current"
+
+
+@dataclass(frozen=True, slots=True)
+class StopPolicy:
+    """How a worker is stopped: `signal` (name without SIG) to `scope`, SIGKILL after `wait_seconds`."""
+
+    signal: str = "TERM"
+    wait_seconds: int = 30
+    scope: StopScope = "group"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPolicy:
+    """Rotation: `max_bytes` a file and `backups` rotated files beside it."""
+
+    max_bytes: int = 10 * 1024 * 1024
+    backups: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A long-running program of a project, run as `processes` processes (numbered from 1).
+
+    `argv` is ready to be executed: `argv[0]` is absolute and no shell is implied.
+    """
+
+    project: Project
+    name: str
+    preset: str
+    backend: str
+    argv: tuple[str, ...]
+    processes: int = 1
+    stop: StopPolicy = StopPolicy()
+    start_seconds: int = 1
+    environment: Environment = ()
+    log: LogPolicy = LogPolicy()
+    exit_meanings: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The address users type: `myapp/queue`."""
+        return address(self.project.name, self.name)
+
+    @property
+    def log_path(self) -> str:
+        """The file that takes stdout and stderr of every process of this worker."""
+        return f"{self.project.logs}/{self.name}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A command of a project with times; `cron` is the expression as the user wrote it."""
+
+    project: Project
+    name: str
+    preset: str
+    backend: str
+    cron: str
+    argv: tuple[str, ...]
+    log: LogPolicy = LogPolicy()
+    environment: Environment = ()
+    timezone: str = ""
+
+    @property
+    def address(self) -> str:
+        """The address users type: `myapp/backup`."""
+        return address(self.project.name, self.name)
+
+    @property
+    def log_path(self) -> str:
+        """The file that takes the output of every run."""
+        return f"{self.project.logs}/{self.name}.log"
+
+
+Unit = Worker | Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSite:
+    """Where Supervisor is. Empty strings mean: as the server's own supervisord.conf says."""
+
+    conf_file: str = ""
+    conf_dir: str = ""
+    server: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """This server as config.toml describes it. `system` is true when we act as root for real servers.
+
+    `projects`, `logs` and `user` are the layout; the first two are directories that contain one directory
+    for each project, `user` is a pattern with `{project}`.
+    """
+
+    config_file: str
+    projects_d: str
+    state: str
+    run: str
+    projects: str
+    logs: str
+    user: str
+    system: bool
+    worker_backend: str = ""
+    schedule_backend: str = ""
+    supervisor: SupervisorSite = SupervisorSite()
+    cron_dir: str = "/etc/cron.d"
+    logrotate_dir: str = "/etc/logrotate.d"

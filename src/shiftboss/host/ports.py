@@ -1,0 +1,190 @@
+"""The ports: everything that the use cases ask of this machine. `host/fake.py` implements them in memory.
+
+Every method raises HostError (with a hint) where the machine refuses; OSError does not leave this room.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
+
+from shiftboss.core.facts import PathFacts, SupervisorFacts
+from shiftboss.core.spec import Account
+
+
+class Files(Protocol):
+    """Files and directories. Links in the last component of a path are never followed."""
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a regular file (UTF-8, at most 1 MiB), None if there is none."""
+        ...
+
+    def read_as(self, account: Account, path: str, *, limit: int) -> str | None:
+        """Return the text of a project's file with no more rights than `account`; links are followed.
+
+        None if there is no such file, if the account may not read it, or if it is larger than `limit` bytes.
+        """
+        ...
+
+    def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
+        """Return path and text of the regular files in `directory` whose name matches a glob."""
+        ...
+
+    def stat(self, path: str) -> PathFacts | None:
+        """Return owner, mode and type of a path, None if there is nothing."""
+        ...
+
+    def real_path(self, path: str) -> str | None:
+        """Return where a link (such as `current`) finally leads, None if that does not exist."""
+        ...
+
+    def stage(self, path: str, text: str, mode: int) -> str:
+        """Write `text` to a new file beside `path`, on disk when this returns; return its path.
+
+        Its name ends in `~`, which cron, logrotate and Supervisor's include all pass over.
+        """
+        ...
+
+    def commit(self, staged: str, path: str) -> None:
+        """Put a staged file in the place of `path`, atomically."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        ...
+
+    def make_directory(self, path: str, uid: int, gid: int, mode: int) -> None:
+        """Create a directory and its missing parents (parents: root's, 0755); an existing one is left alone."""
+        ...
+
+    def create_file(self, path: str, uid: int, gid: int, mode: int) -> None:
+        """Create an empty regular file; an existing regular file is left alone, anything else is refused."""
+        ...
+
+    def tail(self, path: str, max_bytes: int) -> bytes:
+        """Return the last bytes of a regular file, empty if there is none; no link below is followed."""
+        ...
+
+
+class Accounts(Protocol):
+    """The passwd and group databases."""
+
+    def by_name(self, name: str) -> Account | None:
+        """Return the account, None if there is none of that name."""
+        ...
+
+    def own(self) -> Account:
+        """Return the account this program runs as."""
+        ...
+
+
+class Clock(Protocol):
+    """Time. Durations come from `monotonic`, labels from `now`."""
+
+    def now(self) -> datetime:
+        """Return the current time, aware, in the server's zone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed point."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Commands(Protocol):
+    """Other programs, run to the end."""
+
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        account: Account | None = None,
+        directory: str = "/",
+        timeout: float = 10,
+    ) -> "Finished":
+        """Run a program (as `account` if given, with a clean environment) and wait for its end.
+
+        A program that is missing or takes longer than `timeout` seconds gives exit status 127 or 124.
+        """
+        ...
+
+    def find(self, name: str, path: str, account: Account) -> str | None:
+        """Return the absolute path of an executable in the colon-separated `path`, as `account` would see it."""
+        ...
+
+
+class Finished(Protocol):
+    """How a program ended."""
+
+    @property
+    def status(self) -> int:
+        """Exit status as a shell reports it."""
+        ...
+
+    @property
+    def stdout(self) -> str:
+        """What it printed (replacement characters for broken UTF-8)."""
+        ...
+
+    @property
+    def stderr(self) -> str:
+        """What it printed on standard error."""
+        ...
+
+
+class Supervisor(Protocol):
+    """A running supervisord. Group and process names are Supervisor's own (`myapp_queue`, `myapp_queue:x`)."""
+
+    def facts(self) -> SupervisorFacts:
+        """Return version and all processes, live."""
+        ...
+
+    def reread(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Let it read its files again; return names of groups (added, changed, removed). Nothing is applied."""
+        ...
+
+    def add_group(self, group: str) -> None:
+        """Take over a group that was added to the files; its programs with autostart are started."""
+        ...
+
+    def remove_group(self, group: str) -> None:
+        """Forget a group whose processes are all stopped."""
+        ...
+
+    def stop_group(self, group: str) -> None:
+        """Ask every process of a group to stop; does not wait."""
+        ...
+
+    def start_process(self, name: str) -> None:
+        """Start `group:process`; does not wait. One that runs already is no error."""
+        ...
+
+    def stop_process(self, name: str) -> None:
+        """Ask `group:process` to stop; does not wait. One that is stopped already is no error."""
+        ...
+
+
+class Processes(Protocol):
+    """What the kernel knows about running processes."""
+
+    def working_directory(self, pid: int) -> str | None:
+        """Return the directory of a process (with ` (deleted)` at the end if it is gone), None if unknown."""
+        ...
+
+    def memory_bytes(self, pid: int) -> int | None:
+        """Return the resident memory of a process and its descendants, None if it is gone."""
+        ...
+
+    def cpu_percent(self, pid: int) -> float | None:
+        """Return the CPU time of a process as a percentage of one core since its start, None if it is gone."""
+        ...
+
+    def port_owner(self, port: int) -> tuple[int, str, str] | None:
+        """Return pid, user and command of the process that listens on a TCP port, None if nobody does."""
+        ...
+
+    def pids(self) -> Iterator[tuple[int, str]]:
+        """Yield pid and name (`comm`) of every process."""
+        ...
