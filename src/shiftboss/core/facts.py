@@ -45,6 +45,34 @@ class SupervisorFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What the kernel says of one process: its parent, resident memory, CPU since its start (100 = one core)."""
+
+    pid: int
+    parent: int
+    memory_bytes: int
+    cpu_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The process that listens on a TCP port."""
+
+    pid: int
+    user: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended: exit status as a shell reports it, and what it printed."""
+
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFile:
     """Ask for the text of one file. Answer: `str`, or None if there is no such file."""
 

@@ -8,6 +8,7 @@ from shiftboss.core.names import address
 StopScope = Literal["main", "group"]
 UnitKind = Literal["worker", "schedule"]
 Environment = tuple[tuple[str, str], ...]
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Project:
     logs: str
     account: Account
     environment: Environment = ()
-    path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    path: str = DEFAULT_PATH
 
     @property
     def current(self) -> str:

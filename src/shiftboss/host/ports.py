@@ -3,11 +3,11 @@
 Every method raises HostError (with a hint) where the machine refuses; OSError does not leave this room.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from shiftboss.core.facts import PathFacts, SupervisorFacts
+from shiftboss.core.facts import Finished, Listener, PathFacts, SupervisorFacts, Usage
 from shiftboss.core.spec import Account
 
 
@@ -103,7 +103,7 @@ class Commands(Protocol):
         account: Account | None = None,
         directory: str = "/",
         timeout: float = 10,
-    ) -> "Finished":
+    ) -> Finished:
         """Run a program (as `account` if given, with a clean environment) and wait for its end.
 
         A program that is missing or takes longer than `timeout` seconds gives exit status 127 or 124.
@@ -112,25 +112,6 @@ class Commands(Protocol):
 
     def find(self, name: str, path: str, account: Account) -> str | None:
         """Return the absolute path of an executable in the colon-separated `path`, as `account` would see it."""
-        ...
-
-
-class Finished(Protocol):
-    """How a program ended."""
-
-    @property
-    def status(self) -> int:
-        """Exit status as a shell reports it."""
-        ...
-
-    @property
-    def stdout(self) -> str:
-        """What it printed (replacement characters for broken UTF-8)."""
-        ...
-
-    @property
-    def stderr(self) -> str:
-        """What it printed on standard error."""
         ...
 
 
@@ -173,18 +154,10 @@ class Processes(Protocol):
         """Return the directory of a process (with ` (deleted)` at the end if it is gone), None if unknown."""
         ...
 
-    def memory_bytes(self, pid: int) -> int | None:
-        """Return the resident memory of a process and its descendants, None if it is gone."""
+    def usage(self) -> Mapping[int, Usage]:
+        """Return memory and CPU of every process, by pid."""
         ...
 
-    def cpu_percent(self, pid: int) -> float | None:
-        """Return the CPU time of a process as a percentage of one core since its start, None if it is gone."""
-        ...
-
-    def port_owner(self, port: int) -> tuple[int, str, str] | None:
-        """Return pid, user and command of the process that listens on a TCP port, None if nobody does."""
-        ...
-
-    def pids(self) -> Iterator[tuple[int, str]]:
-        """Yield pid and name (`comm`) of every process."""
+    def listener(self, port: int) -> Listener | None:
+        """Return who listens on a TCP port of this machine, None if nobody does or it cannot be seen."""
         ...

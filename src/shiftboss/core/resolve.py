@@ -1,0 +1,103 @@
+"""Tables -> values: `Site`, `Project`, `LogPolicy`, with every path absolute and every default filled in."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from shiftboss.core.errors import UserError
+from shiftboss.core.spec import DEFAULT_PATH, Account, Environment, LogPolicy, Project, Site, SupervisorSite
+from shiftboss.core.tables import ProjectTable, SiteFile
+
+_SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,8})\s*(?P<unit>[KMG]?)i?B?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def parse_size(value: int | str, where: str) -> int:
+    """Return bytes of `1048576` or "10M" (K, M, G: powers of 1024); raise UserError otherwise."""
+    found = _SIZE.fullmatch(str(value))
+    if not found:
+        raise UserError(
+            f"{value!r} is not a size", where=where, hint='Write bytes, or a number with K, M or G: "10M".'
+        )
+    return int(found["number"]) * _UNITS[found["unit"].upper()]
+
+
+def log_policy(size: int | str | None, backups: int | None, where: str) -> LogPolicy:
+    """Return the log policy of a unit, the defaults where it says nothing."""
+    default = LogPolicy()
+    max_bytes = default.max_bytes if size is None else parse_size(size, f"{where}.log_max_size")
+    return LogPolicy(max_bytes, default.backups if backups is None else backups)
+
+
+def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
+    """Resolve config.toml: relative paths against its directory, gaps from `defaults`."""
+    base = PurePosixPath(config_file).parent
+
+    def path(value: str | None, default: str) -> str:
+        return str(base / value) if value else default
+
+    user = tables.layout.user or defaults.user
+    if user.replace("{project}", "").strip("{}") != user.replace("{project}", ""):
+        raise UserError(
+            "only {project} can stand in braces",
+            where=f"{config_file}: layout.user",
+            hint='For example "{project}_user".',
+        )
+    return Site(
+        config_file=config_file,
+        projects_d=path(tables.paths.projects_d, defaults.projects_d),
+        state=path(tables.paths.state, defaults.state),
+        run=path(tables.paths.run, defaults.run),
+        projects=path(tables.layout.projects, defaults.projects),
+        logs=path(tables.layout.logs, defaults.logs),
+        user=user,
+        system=defaults.system,
+        worker_backend=tables.backend.workers or "",
+        schedule_backend=tables.backend.schedules or "",
+        supervisor=_supervisor(tables, base),
+        cron_dir=path(tables.cron.dir, defaults.cron_dir),
+        logrotate_dir=path(tables.logrotate.dir, defaults.logrotate_dir),
+    )
+
+
+def _supervisor(tables: SiteFile, base: PurePosixPath) -> SupervisorSite:
+    table = tables.supervisor
+    return SupervisorSite(
+        conf_file=str(base / table.conf_file) if table.conf_file else "",
+        conf_dir=str(base / table.conf_dir) if table.conf_dir else "",
+        server=_server_url(table.server, base),
+        username=table.username or "",
+        password=table.password or "",
+    )
+
+
+def _server_url(server: str | None, base: PurePosixPath) -> str:
+    """Resolve `unix://relative.sock` against the directory of config.toml."""
+    if server and server.startswith("unix://"):
+        return f"unix://{base / server.removeprefix('unix://')}"
+    return server or ""
+
+
+def project_user(site: Site, name: str, table: ProjectTable) -> str:
+    """Return the name of the Unix user of a project."""
+    return table.user or site.user.replace("{project}", name)
+
+
+def make_project(site: Site, name: str, table: ProjectTable, account: Account) -> Project:
+    """Resolve a project: paths from its own table or the layout, PATH with its interpreters first."""
+    own = (str(PurePosixPath(program).parent) for program in table.interpreters.values())
+    usual = DEFAULT_PATH.split(":")
+    path = ":".join(dict.fromkeys([*(d for d in own if d not in usual), *usual]))
+    return Project(
+        name=name,
+        root=table.root or f"{site.projects}/{name}",
+        logs=table.logs or f"{site.logs}/{name}",
+        account=account,
+        environment=environment_pairs(table.environment),
+        path=path,
+    )
+
+
+def environment_pairs(environment: Mapping[str, str]) -> Environment:
+    """Return the variables as pairs, in the order of the file."""
+    return tuple(environment.items())

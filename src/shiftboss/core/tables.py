@@ -1,0 +1,176 @@
+"""The tables of our TOML files as types: `config.toml` and `projects/<name>.toml`.
+
+The descriptions end up in the JSON schema and in the configuration reference.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shiftboss.core.spec import StopScope
+
+Text = Annotated[str, Meta(min_length=1)]
+Options = dict[str, str | int | float | bool]
+Command = str | list[str]
+CommandField = Annotated[
+    Command | None,
+    Meta(
+        description="What to run. A string is split into words, no shell runs it; a list is taken as it is."
+    ),
+]
+ShellField = Annotated[bool, Meta(description="Run the command by sh -c.")]
+EnvironmentField = Annotated[dict[str, str], Meta(description="Environment variables.")]
+BackendField = Annotated[str | None, Meta(description="Where this unit runs, if not where the others do.")]
+PresetField = Annotated[str | None, Meta(description="The preset that this unit is made from.")]
+OptionsField = Annotated[Options, Meta(description="Options of the preset, such as queue, tries, timeout.")]
+LogSizeField = Annotated[
+    int | str | None, Meta(description='Rotate the log when it is larger: bytes or "10M" (the default).')
+]
+LogBackupsField = Annotated[
+    Annotated[int, Meta(ge=1, le=1000)] | None,
+    Meta(description="How many rotated logs are kept (default 5)."),
+]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a TOML file; a key that it does not have is an error."""
+
+
+class LayoutTable(Table):
+    """Where projects live. A project may say otherwise in its own file."""
+
+    projects: Annotated[Text, Meta(description="Directory that holds a directory for each project.")] = (
+        "/infra/projects"
+    )
+    logs: Annotated[Text, Meta(description="Directory that holds a log directory for each project.")] = (
+        "/infra/logs/projects"
+    )
+    user: Annotated[Text, Meta(description="Unix user of a project; {project} is its name.")] = (
+        "{project}_user"
+    )
+
+
+class BackendTable(Table):
+    """Where units run that do not say it themselves. The first setup writes what it found."""
+
+    workers: Annotated[Text | None, Meta(description="Backend of workers: supervisor.")] = None
+    schedules: Annotated[Text | None, Meta(description="Backend of schedules: cron.")] = None
+
+
+class SupervisorTable(Table):
+    """Where Supervisor is. What is not given is taken from the server's own supervisord.conf."""
+
+    conf_file: Annotated[Text | None, Meta(description="The server's supervisord.conf.")] = None
+    conf_dir: Annotated[Text | None, Meta(description="Directory of its [include], where our files go.")] = (
+        None
+    )
+    server: Annotated[Text | None, Meta(description="unix:///path/of.sock or http://host:port")] = None
+    username: Annotated[Text | None, Meta(description="User of its HTTP server.")] = None
+    password: Annotated[Text | None, Meta(description="Password of its HTTP server.")] = None
+
+
+class CronTable(Table):
+    """Where cron is."""
+
+    dir: Annotated[
+        Text | None, Meta(description="Directory of crontabs with a user field (default /etc/cron.d).")
+    ] = None
+
+
+class LogrotateTable(Table):
+    """Where logrotate is."""
+
+    dir: Annotated[
+        Text | None,
+        Meta(description="The directory that logrotate.conf includes (default /etc/logrotate.d)."),
+    ] = None
+
+
+class PathsTable(Table):
+    """Our own files. Relative paths are relative to the directory of config.toml."""
+
+    projects_d: Annotated[Text | None, Meta(description="Directory of the project files.")] = None
+    state: Annotated[Text | None, Meta(description="What we must remember.")] = None
+    run: Annotated[Text | None, Meta(description="Locks and sockets.")] = None
+
+
+class SiteFile(Table):
+    """config.toml: this server."""
+
+    layout: LayoutTable = LayoutTable()
+    backend: BackendTable = BackendTable()
+    supervisor: SupervisorTable = SupervisorTable()
+    cron: CronTable = CronTable()
+    logrotate: LogrotateTable = LogrotateTable()
+    paths: PathsTable = PathsTable()
+
+
+class ProjectTable(Table):
+    """[project]: what differs from the layout in config.toml."""
+
+    user: Annotated[Text | None, Meta(description="Unix user that everything runs as.")] = None
+    root: Annotated[Text | None, Meta(description="Directory that holds `current`.")] = None
+    logs: Annotated[Text | None, Meta(description="Log directory of the project.")] = None
+    environment: EnvironmentField = {}
+    interpreters: Annotated[
+        dict[str, str],
+        Meta(description="Absolute paths of php, node, python…: the ones this project runs with."),
+    ] = {}
+
+
+class WorkerTable(Table):
+    """[workers.NAME]: a long-running program."""
+
+    preset: PresetField = None
+    command: CommandField = None
+    shell: ShellField = False
+    processes: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="How many processes run (default 1).")
+    ] = None
+    options: OptionsField = {}
+    environment: EnvironmentField = {}
+    stop_signal: Annotated[str | None, Meta(description="Signal that asks it to stop, such as TERM.")] = None
+    stop_wait: Annotated[
+        Annotated[int, Meta(ge=1, le=86400)] | None, Meta(description="Seconds from that signal to SIGKILL.")
+    ] = None
+    stop_scope: Annotated[
+        StopScope | None, Meta(description="Who gets the signal: the main process or its whole group.")
+    ] = None
+    start_seconds: Annotated[
+        Annotated[int, Meta(ge=1, le=3600)] | None,
+        Meta(description="Seconds it must stay up to count as running."),
+    ] = None
+    log_max_size: LogSizeField = None
+    log_backups: LogBackupsField = None
+    backend: BackendField = None
+
+
+class ScheduleTable(Table):
+    """[schedules.NAME]: a command with times."""
+
+    preset: PresetField = None
+    cron: Annotated[Text | None, Meta(description='Cron expression, such as "0 2 * * *".')] = None
+    command: CommandField = None
+    shell: ShellField = False
+    options: OptionsField = {}
+    environment: EnvironmentField = {}
+    timezone: Annotated[
+        Text | None, Meta(description="IANA time zone of the expression, such as Europe/Riga.")
+    ] = None
+    log_max_size: LogSizeField = None
+    log_backups: LogBackupsField = None
+    backend: BackendField = None
+
+
+class ProjectFile(Table):
+    """projects/NAME.toml: what one project runs."""
+
+    project: ProjectTable = ProjectTable()
+    workers: dict[str, WorkerTable] = {}
+    schedules: dict[str, ScheduleTable] = {}
+
+
+def json_schema(which: Literal["config", "project"]) -> dict[str, Any]:
+    """Return the JSON schema (2020-12) of `config.toml` or of a project file."""
+    return msgspec.json.schema(SiteFile if which == "config" else ProjectFile)

@@ -1,0 +1,58 @@
+"""Unix accounts, and acting with the rights of one of them."""
+
+import contextlib
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+
+from shiftboss.core.spec import Account
+
+
+class RealAccounts:
+    """The `Accounts` port on this machine."""
+
+    def by_name(self, name: str) -> Account | None:
+        try:
+            return _account(pwd.getpwnam(name))
+        except (KeyError, ValueError):
+            return None
+
+    def own(self) -> Account:
+        uid = os.geteuid()
+        try:
+            return _account(pwd.getpwuid(uid))
+        except KeyError:  # a container that runs with a bare numeric uid
+            gid = os.getegid()
+            return Account(str(uid), uid, gid, str(gid), os.environ.get("HOME", "/"))
+
+
+def _account(entry: pwd.struct_passwd) -> Account:
+    try:
+        group = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        group = str(entry.pw_gid)
+    return Account(
+        entry.pw_name, entry.pw_uid, entry.pw_gid, group, entry.pw_dir, entry.pw_shell or "/bin/sh"
+    )
+
+
+@contextlib.contextmanager
+def acting_as(account: Account) -> Iterator[None]:
+    """Do what is inside with the file rights of `account` and no more, if we are root; else as we are.
+
+    Changes the effective ids of the whole process, so only for a program with one thread.
+    """
+    if os.geteuid() != 0 or account.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    os.setgroups(os.getgrouplist(account.name, account.gid))
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)

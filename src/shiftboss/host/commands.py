@@ -1,0 +1,99 @@
+"""Other programs, run to the end with a deadline and a bound on what they may print."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+
+from shiftboss.core.facts import Finished
+from shiftboss.core.spec import DEFAULT_PATH, Account
+from shiftboss.host.accounts import acting_as
+
+NOT_FOUND, TIMED_OUT = 127, 124  # as sh(1) and timeout(1) report them
+_MAX_OUTPUT = 1024 * 1024
+
+
+class RealCommands:
+    """The `Commands` port on this machine."""
+
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        account: Account | None = None,
+        directory: str = "/",
+        timeout: float = 10,
+    ) -> Finished:
+        try:
+            process = _started(argv, account, directory)
+        except OSError as error:
+            return Finished(NOT_FOUND, stderr=f"{argv[0]}: {(error.strerror or str(error)).lower()}")
+        try:
+            stdout, stderr, in_time = _outputs(process, time.monotonic() + timeout)
+        finally:
+            _end_group(process)
+        status = process.wait()
+        if not in_time:
+            return Finished(TIMED_OUT, stdout, stderr)
+        return Finished(128 - status if status < 0 else status, stdout, stderr)
+
+    def find(self, name: str, path: str, account: Account) -> str | None:
+        with acting_as(account):
+            for directory in path.split(":"):
+                candidate = os.path.join(directory, name)
+                if os.path.isfile(candidate) and os.access(candidate, os.X_OK, effective_ids=True):
+                    return candidate
+        return None
+
+
+def _started(argv: tuple[str, ...], account: Account | None, directory: str) -> subprocess.Popen[bytes]:
+    environment = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8"}
+    identity: dict[str, object] = {}
+    if account is not None:
+        environment |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
+        if os.geteuid() == 0:
+            groups = os.getgrouplist(account.name, account.gid)
+            identity = {"user": account.uid, "group": account.gid, "extra_groups": groups}
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # ids only where we are root
+        argv,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **identity,
+    )
+
+
+def _outputs(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str, bool]:
+    """Read both outputs until end-of-file, the deadline or too much; return them and whether it was in time."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    collected = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream in collected:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                chunk = os.read(key.fd, 1 << 16)
+                buffer = collected[key.fileobj]  # type: ignore[index]  # we registered these two streams
+                buffer += chunk
+                if not chunk or len(buffer) > _MAX_OUTPUT:
+                    selector.unregister(key.fileobj)
+        in_time = not selector.get_map()
+    texts = [bytes(buffer[:_MAX_OUTPUT]).decode(errors="replace") for buffer in collected.values()]
+    return texts[0], texts[1], in_time
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the program: it may have started others, or be over its time."""
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    if process.poll() is None:
+        try:
+            process.wait(0.2)  # it closed its outputs and is about to end by itself
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)

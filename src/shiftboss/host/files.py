@@ -1,0 +1,283 @@
+"""Files, written atomically and opened without following links that somebody else may have planted."""
+
+import contextlib
+import errno
+import fnmatch
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+
+from shiftboss.core.errors import HostError
+from shiftboss.core.facts import PathFacts, PathType
+from shiftboss.core.spec import Account
+from shiftboss.host.accounts import acting_as
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
+_LIMIT = 1024 * 1024
+_MAX_LINKS = 20
+
+
+class RealFiles:
+    """The `Files` port on this machine."""
+
+    def read(self, path: str) -> str | None:
+        with refusing("read", path):
+            return _text(_read_at(path, _READ, _LIMIT), path)
+
+    def read_as(self, account: Account, path: str, *, limit: int) -> str | None:
+        try:
+            with acting_as(account):  # so a link leads nowhere that the account could not go by itself
+                descriptor = os.open(path, _READ & ~os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "rb"):
+                data = _regular_content(descriptor, limit)
+        except OSError:
+            return None
+        return None if data is None else data.decode(errors="replace")
+
+    def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
+        found = {}
+        with refusing("read", directory):
+            names = sorted(
+                entry.name for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)
+            )
+        for name in fnmatch.filter(names, pattern):
+            text = self.read(f"{directory}/{name}")
+            if text is not None:
+                found[f"{directory}/{name}"] = text
+        return found
+
+    def stat(self, path: str) -> PathFacts | None:
+        try:
+            facts = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise refused("look at", path, error) from error
+        return PathFacts(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode), _path_type(facts.st_mode))
+
+    def real_path(self, path: str) -> str | None:
+        try:
+            return os.path.realpath(path, strict=True)
+        except OSError:
+            return None
+
+    def stage(self, path: str, text: str, mode: int) -> str:
+        directory, name = os.path.split(path)
+        staged = f"{directory}/.{name}.{secrets.token_hex(4)}~"
+        with refusing("write", path), beneath(directory) as parent:
+            try:
+                _write_new(parent, os.path.basename(staged), text, mode)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.basename(staged), dir_fd=parent)
+                raise
+        return staged
+
+    def commit(self, staged: str, path: str) -> None:
+        directory, name = os.path.split(path)
+        with refusing("write", path), beneath(directory) as parent:
+            os.rename(os.path.basename(staged), name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def remove(self, path: str) -> None:
+        directory, name = os.path.split(path)
+        with refusing("remove", path), beneath(directory) as parent, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+
+    def make_directory(self, path: str, uid: int, gid: int, mode: int) -> None:
+        parent, name = os.path.split(path)
+        with refusing("create", path):
+            os.makedirs(parent, mode=0o755, exist_ok=True)
+            with beneath(parent) as descriptor:
+                _make_directory_at(descriptor, name, uid, gid, mode)
+
+    def create_file(self, path: str, uid: int, gid: int, mode: int) -> None:
+        directory, name = os.path.split(path)
+        with refusing("create", path), beneath(directory) as parent:
+            try:
+                descriptor = os.open(
+                    name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=parent
+                )
+            except FileExistsError:
+                _require_regular(parent, name, path)
+                return
+            with contextlib.closing(os.fdopen(descriptor, "wb")):
+                _own(descriptor, uid, gid, mode)
+
+    def tail(self, path: str, max_bytes: int) -> bytes:
+        try:
+            with opened(path, _READ) as descriptor:
+                size = os.fstat(descriptor).st_size
+                os.lseek(descriptor, max(0, size - max_bytes), os.SEEK_SET)
+                return _read_up_to(descriptor, max_bytes)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise refused("read", path, error) from error
+
+
+@contextlib.contextmanager
+def opened(path: str, flags: int) -> Iterator[int]:
+    """Open a file below directories that `beneath` trusts; raises OSError."""
+    directory, name = os.path.split(path)
+    with beneath(directory) as parent:
+        descriptor = os.open(name, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def beneath(directory: str) -> Iterator[int]:
+    """Open a directory; a link on the way is followed only if root or we ourselves made it.
+
+    Raises OSError(ELOOP) for any other link: its owner could lead us anywhere.
+    """
+    descriptor = _walk(directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _walk(directory: str) -> int:
+    parts = [part for part in directory.split("/") if part]
+    descriptor, links = os.open("/", os.O_PATH | os.O_DIRECTORY), 0
+    try:
+        while parts:
+            part = parts.pop(0)
+            if target := _trusted_link(descriptor, part, directory, links):
+                links += 1
+                parts = [p for p in target.split("/") if p] + parts
+                part = "/" if target.startswith("/") else "."
+            descriptor = _step(descriptor, part)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(".", flags, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _step(descriptor: int, part: str) -> int:
+    below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=descriptor)
+    os.close(descriptor)
+    return below
+
+
+def _trusted_link(parent: int, name: str, directory: str, followed: int) -> str:
+    """Return where a link leads, an empty string if `name` is no link; refuse strangers' links and loops."""
+    facts = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISLNK(facts.st_mode):
+        return ""
+    if facts.st_uid not in {0, os.geteuid()}:
+        raise OSError(errno.ELOOP, f"{name} is a link made by uid {facts.st_uid}", directory)
+    if followed == _MAX_LINKS:
+        raise OSError(errno.ELOOP, "too many links", directory)
+    return os.readlink(name, dir_fd=parent)
+
+
+def _read_at(path: str, flags: int, limit: int) -> bytes | None:
+    try:
+        with opened(path, flags) as descriptor:
+            data = _regular_content(descriptor, limit)
+    except FileNotFoundError:
+        return None
+    if data is None:
+        raise OSError(errno.EINVAL, "not a regular file of a sensible size")
+    return data
+
+
+def _regular_content(descriptor: int, limit: int) -> bytes | None:
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+        return None
+    return _read_up_to(descriptor, limit)
+
+
+def _read_up_to(descriptor: int, limit: int) -> bytes:
+    chunks, left = [], limit
+    while left > 0 and (chunk := os.read(descriptor, min(left, 1 << 16))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+def _text(data: bytes | None, path: str) -> str | None:
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError as error:
+        raise HostError(
+            f"cannot read {path}: it is not UTF-8 text", hint=f"Convert or move {path} away."
+        ) from error
+
+
+def _write_new(parent: int, name: str, text: str, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, mode, dir_fd=parent), "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_directory_at(parent: int, name: str, uid: int, gid: int, mode: int) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:
+        return
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        _own(descriptor, uid, gid, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _own(descriptor: int, uid: int, gid: int, mode: int) -> None:
+    if os.geteuid() == 0:
+        os.fchown(descriptor, uid, gid)
+    os.fchmod(descriptor, mode)  # after chown, which clears set-group-ID
+
+
+def _require_regular(parent: int, name: str, path: str) -> None:
+    if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        raise OSError(errno.ELOOP, "it is a link or no regular file", path)
+
+
+def _path_type(mode: int) -> PathType:
+    if stat.S_ISLNK(mode):
+        return "link"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "file" if stat.S_ISREG(mode) else "other"
+
+
+@contextlib.contextmanager
+def refusing(verb: str, path: str) -> Iterator[None]:
+    """Turn an OSError inside into the HostError that says what could not be done to `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(verb, path, error) from error
+
+
+_HINTS = {
+    errno.EACCES: "Run the command as root (sudo).",
+    errno.EPERM: "Run the command as root (sudo).",
+    errno.EROFS: "The file system is read-only: remount it, or configure another directory.",
+    errno.ENOSPC: "The disk is full: free some space (df -h) and run the command again.",
+    errno.EDQUOT: "The disk quota is used up: free some space and run the command again.",
+    errno.ENOENT: "A directory on that path does not exist: create it, or configure another one.",
+    errno.ENOTDIR: "Something on that path is no directory: move it away, or configure another one.",
+    errno.ELOOP: "Somebody put a link there that could lead anywhere: look at it (ls -l) and remove it.",
+}
+
+
+def refused(verb: str, path: str, error: OSError) -> HostError:
+    """Return the HostError for an OSError: what could not be done, why, and the mend."""
+    why = (error.strerror or str(error)).lower()
+    return HostError(f"cannot {verb} {path}: {why}", hint=_HINTS.get(error.errno or 0, ""))
