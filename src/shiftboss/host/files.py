@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
+import fcntl
 import fnmatch
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import PathFacts, PathType
@@ -105,6 +106,20 @@ class RealFiles:
             with contextlib.closing(os.fdopen(descriptor, "wb")):
                 _own(descriptor, uid, gid, mode)
 
+    @contextlib.contextmanager
+    def lock(self, path: str, waiting: Callable[[], None]) -> Iterator[None]:
+        with refusing("lock", path):
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            with beneath(os.path.dirname(path)) as parent:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                # 0600: whoever can open the file could hold the lock for ever
+                descriptor = os.open(os.path.basename(path), flags, 0o600, dir_fd=parent)
+        try:
+            _take_lock(descriptor, waiting)
+            yield
+        finally:
+            os.close(descriptor)
+
     def tail(self, path: str, max_bytes: int) -> bytes:
         try:
             with opened(path, _READ) as descriptor:
@@ -115,6 +130,14 @@ class RealFiles:
             return b""
         except OSError as error:
             raise refused("read", path, error) from error
+
+
+def _take_lock(descriptor: int, waiting: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextlib.contextmanager

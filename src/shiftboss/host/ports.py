@@ -3,7 +3,8 @@
 Every method raises HostError (with a hint) where the machine refuses; OSError does not leave this room.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -58,6 +59,13 @@ class Files(Protocol):
 
     def create_file(self, path: str, uid: int, gid: int, mode: int) -> None:
         """Create an empty regular file; an existing regular file is left alone, anything else is refused."""
+        ...
+
+    def lock(self, path: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold an exclusive lock on a file (created if missing, 0600, parents too) while inside.
+
+        Calls `waiting` once if somebody else holds it, then waits for them. The lock ends with the process.
+        """
         ...
 
     def tail(self, path: str, max_bytes: int) -> bytes:

@@ -1,0 +1,64 @@
+"""Which server this is: finds config.toml and turns it into a `Site`."""
+
+import os
+from collections.abc import Mapping
+
+from shiftboss.core.config import site_file
+from shiftboss.core.errors import UserError
+from shiftboss.core.resolve import make_site
+from shiftboss.core.spec import Site
+from shiftboss.core.tables import SiteFile
+from shiftboss.host.ports import Accounts, Files
+
+_SYSTEM_CONFIG = "/etc/shiftboss/config.toml"
+
+
+def load_site(files: Files, accounts: Accounts, *, config: str | None, environ: Mapping[str, str]) -> Site:
+    """Return this server as `config` (or SHIFTBOSS_CONFIG, or the usual config.toml) describes it.
+
+    The usual file may be absent: then everything is as by default. A file that was named must exist.
+    """
+    named = config or environ.get("SHIFTBOSS_CONFIG")
+    defaults = _defaults(accounts, environ, os.path.abspath(named) if named else None)
+    text = files.read(defaults.config_file)
+    if text is None and named:
+        raise UserError(
+            f"cannot read {defaults.config_file}: there is no such file",
+            hint="Create it, or leave out --config and SHIFTBOSS_CONFIG to use the usual one.",
+        )
+    tables = site_file(text, defaults.config_file) if text is not None else SiteFile()
+    return make_site(tables, config_file=defaults.config_file, defaults=defaults)
+
+
+def _defaults(accounts: Accounts, environ: Mapping[str, str], named: str | None) -> Site:
+    own = accounts.own()
+    system = own.uid == 0
+    if (
+        named
+    ):  # a config file that is named brings everything with it, so that it can stand beside a live system
+        base = os.path.dirname(named)
+        places = (named, f"{base}/projects", f"{base}/state", f"{base}/run")
+    elif system:
+        places = (_SYSTEM_CONFIG, "/etc/shiftboss/projects", "/var/lib/shiftboss", "/run/shiftboss")
+    else:
+        places = _xdg_places(own.home, environ)
+    return Site(
+        *places,
+        projects="/infra/projects",
+        logs="/infra/logs/projects",
+        user="{project}_user" if system else own.name,
+        system=system,
+    )
+
+
+def _xdg_places(home: str, environ: Mapping[str, str]) -> tuple[str, str, str, str]:
+    """Return config file, project files, state and run directory of an ordinary user (XDG base directories)."""
+    config = (environ.get("XDG_CONFIG_HOME") or f"{home}/.config") + "/shiftboss"
+    state = (environ.get("XDG_STATE_HOME") or f"{home}/.local/state") + "/shiftboss"
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    return (
+        f"{config}/config.toml",
+        f"{config}/projects",
+        state,
+        f"{runtime}/shiftboss" if runtime else f"{state}/run",
+    )
