@@ -26,6 +26,10 @@ class Backend(Protocol):
     name: str
     kinds: frozenset[UnitKind]
 
+    def holds(self, unit: Unit) -> bool:
+        """Tell whether a unit lives here (or leaves something here, as its log does at logrotate)."""
+        ...
+
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name everything that `plan` must know about the machine; all of it is read-only."""
         ...

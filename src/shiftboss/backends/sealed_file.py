@@ -11,18 +11,17 @@ from shiftboss.core.facts import Answers, PathFacts, Query, ReadFile, StatPath
 from shiftboss.core.managed import read_seal
 from shiftboss.core.plan import Conflict, Override, Plan, RemoveFile, WriteFile
 
-_MODE = 0o644
 _ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """A file of ours: where it is, whose it is (project or unit address), and its text (None: no such file)."""
+    """A file of ours: where it is, whose it is (project or unit address), its text (None: no such file), its mode."""
 
     path: str
     address: str
     wanted: str | None
-    restarts: tuple[str, ...] = ()
+    mode: int = 0o644
 
 
 def sealed_file_queries(path: str) -> tuple[Query, ...]:
@@ -51,19 +50,19 @@ def plan_sealed_file(file: SealedFile, wanted: Wanted, answers: Answers, overrid
 
 
 def _keep(file: SealedFile, before: str, facts: PathFacts | None, wanted: Wanted) -> Plan:
-    """Leave the file alone unless others may write it (or own it): daemons that run as root pass over such files."""
+    """Leave the file alone, unless it is not ours or open to others: daemons of root pass over such files."""
     owner = _ROOT if wanted.site.system else wanted.project.account.uid
-    if facts is None or (facts.mode & 0o7777 == _MODE and facts.uid == owner):
+    if facts is None or (facts.uid == owner and not facts.mode & ~file.mode):
         return Plan(untouched=(file.path,))
-    note = f"{file.path} had owner uid {facts.uid} and mode {facts.mode & 0o7777:04o}; it becomes ours again, 0644"
-    return Plan(actions=(WriteFile(file.address, file.path, before, before, _MODE),), notes=(note,))
+    note = f"{file.path} has owner uid {facts.uid} and mode {facts.mode:04o}: it becomes {owner} and {file.mode:04o} again"
+    return Plan(actions=(WriteFile(file.address, file.path, before, before, file.mode),), notes=(note,))
 
 
 def _write(file: SealedFile, before: str | None, keep_copy: str = "") -> Plan:
     if file.wanted is None:
         assert before is not None
         return Plan(actions=(RemoveFile(file.address, file.path, before),))
-    action = WriteFile(file.address, file.path, file.wanted, before, _MODE, file.restarts, keep_copy)
+    action = WriteFile(file.address, file.path, file.wanted, before, file.mode, keep_copy=keep_copy)
     return Plan(actions=(action,))
 
 

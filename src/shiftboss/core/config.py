@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -89,14 +90,20 @@ def _table(raw: Any, kind: type[T], file: str, path: str) -> T:
         raise _explained(str(error), raw, kind, file, path) from None
 
 
+@lru_cache(maxsize=32)
+def _fields(kind: type[Table]) -> Mapping[str, Any]:
+    """Return the type of each key of a table."""
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+
+
 def _refuse_unknown(raw: Mapping[str, Any], kind: type[Table], file: str, path: str) -> None:
-    known = {field.name: field for field in msgspec.structs.fields(kind)}
+    known = _fields(kind)
     for key, value in raw.items():
         where = f"{file}: {_joined(path, key)}"
         if key not in known:
             hint = "Known keys: " + ", ".join(sorted(known)) + "."
             raise UserError(f"unknown key{suggest(key, known)}", where=where, hint=hint)
-        inner = known[key].type
+        inner = known[key]
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Table):
             _refuse_unknown(value, inner, file, _joined(path, key))
 

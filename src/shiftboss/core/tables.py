@@ -37,7 +37,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A table of a TOML file; a key that it does not have is an error."""
 
 
-class LayoutTable(Table):
+class LayoutTable(Table, frozen=True, kw_only=True):
     """Where projects live. A project may say otherwise in its own file."""
 
     projects: Annotated[Text, Meta(description="Directory that holds a directory for each project.")] = (
@@ -51,14 +51,14 @@ class LayoutTable(Table):
     )
 
 
-class BackendTable(Table):
+class BackendTable(Table, frozen=True, kw_only=True):
     """Where units run that do not say it themselves. The first setup writes what it found."""
 
     workers: Annotated[Text | None, Meta(description="Backend of workers: supervisor.")] = None
     schedules: Annotated[Text | None, Meta(description="Backend of schedules: cron.")] = None
 
 
-class SupervisorTable(Table):
+class SupervisorTable(Table, frozen=True, kw_only=True):
     """Where Supervisor is. What is not given is taken from the server's own supervisord.conf."""
 
     conf_file: Annotated[Text | None, Meta(description="The server's supervisord.conf.")] = None
@@ -70,7 +70,7 @@ class SupervisorTable(Table):
     password: Annotated[Text | None, Meta(description="Password of its HTTP server.")] = None
 
 
-class CronTable(Table):
+class CronTable(Table, frozen=True, kw_only=True):
     """Where cron is."""
 
     dir: Annotated[
@@ -78,7 +78,7 @@ class CronTable(Table):
     ] = None
 
 
-class LogrotateTable(Table):
+class LogrotateTable(Table, frozen=True, kw_only=True):
     """Where logrotate is."""
 
     dir: Annotated[
@@ -87,7 +87,7 @@ class LogrotateTable(Table):
     ] = None
 
 
-class PathsTable(Table):
+class PathsTable(Table, frozen=True, kw_only=True):
     """Our own files. Relative paths are relative to the directory of config.toml."""
 
     projects_d: Annotated[Text | None, Meta(description="Directory of the project files.")] = None
@@ -95,7 +95,7 @@ class PathsTable(Table):
     run: Annotated[Text | None, Meta(description="Locks and sockets.")] = None
 
 
-class SiteFile(Table):
+class SiteFile(Table, frozen=True, kw_only=True):
     """config.toml: this server."""
 
     layout: LayoutTable = LayoutTable()
@@ -106,7 +106,7 @@ class SiteFile(Table):
     paths: PathsTable = PathsTable()
 
 
-class ProjectTable(Table):
+class ProjectTable(Table, frozen=True, kw_only=True):
     """[project]: what differs from the layout in config.toml."""
 
     user: Annotated[Text | None, Meta(description="Unix user that everything runs as.")] = None
@@ -119,7 +119,7 @@ class ProjectTable(Table):
     ] = {}
 
 
-class WorkerTable(Table):
+class WorkerTable(Table, frozen=True, kw_only=True):
     """[workers.NAME]: a long-running program."""
 
     preset: PresetField = None
@@ -146,7 +146,7 @@ class WorkerTable(Table):
     backend: BackendField = None
 
 
-class ScheduleTable(Table):
+class ScheduleTable(Table, frozen=True, kw_only=True):
     """[schedules.NAME]: a command with times."""
 
     preset: PresetField = None
@@ -163,7 +163,7 @@ class ScheduleTable(Table):
     backend: BackendField = None
 
 
-class ProjectFile(Table):
+class ProjectFile(Table, frozen=True, kw_only=True):
     """projects/NAME.toml: what one project runs."""
 
     project: ProjectTable = ProjectTable()

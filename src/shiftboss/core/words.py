@@ -60,3 +60,8 @@ def _refuse_shell_syntax(text: str) -> None:
 
 def _without_quoted(text: str) -> str:
     return re.sub(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", "", text)
+
+
+def shown(argv: Sequence[str]) -> str:
+    """Return an argument vector as a person would type it."""
+    return shlex.join(argv)

@@ -1,6 +1,7 @@
 """Unix accounts, and acting with the rights of one of them."""
 
 import contextlib
+import functools
 import grp
 import os
 import pwd
@@ -37,6 +38,12 @@ def _account(entry: pwd.struct_passwd) -> Account:
     )
 
 
+@functools.lru_cache(maxsize=1024)  # reads all of /etc/group
+def groups_of(account: Account) -> tuple[int, ...]:
+    """Return the ids of all groups of an account."""
+    return tuple(os.getgrouplist(account.name, account.gid))
+
+
 @contextlib.contextmanager
 def acting_as(account: Account) -> Iterator[None]:
     """Do what is inside with the file rights of `account` and no more, if we are root; else as we are.
@@ -47,7 +54,7 @@ def acting_as(account: Account) -> Iterator[None]:
         yield
         return
     groups, gid = os.getgroups(), os.getegid()
-    os.setgroups(os.getgrouplist(account.name, account.gid))
+    os.setgroups(groups_of(account))
     os.setegid(account.gid)
     os.seteuid(account.uid)
     try:

@@ -8,7 +8,7 @@ import time
 
 from shiftboss.core.facts import Finished
 from shiftboss.core.spec import DEFAULT_PATH, Account
-from shiftboss.host.accounts import acting_as
+from shiftboss.host.accounts import acting_as, groups_of
 
 NOT_FOUND, TIMED_OUT = 127, 124  # as sh(1) and timeout(1) report them
 _MAX_OUTPUT = 1024 * 1024
@@ -53,8 +53,7 @@ def _started(argv: tuple[str, ...], account: Account | None, directory: str) -> 
     if account is not None:
         environment |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
         if os.geteuid() == 0:
-            groups = os.getgrouplist(account.name, account.gid)
-            identity = {"user": account.uid, "group": account.gid, "extra_groups": groups}
+            identity = {"user": account.uid, "group": account.gid, "extra_groups": groups_of(account)}
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # ids only where we are root
         argv,
         cwd=directory,

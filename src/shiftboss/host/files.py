@@ -57,6 +57,13 @@ class RealFiles:
             raise refused("look at", path, error) from error
         return PathFacts(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode), _path_type(facts.st_mode))
 
+    def modified(self, path: str) -> float | None:
+        try:
+            facts = os.lstat(path)
+        except OSError:
+            return None
+        return facts.st_mtime if stat.S_ISREG(facts.st_mode) and facts.st_size else None
+
     def real_path(self, path: str) -> str | None:
         try:
             return os.path.realpath(path, strict=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from shiftboss.core.facts import Finished, Listener, PathFacts, SupervisorFacts, Usage
-from shiftboss.core.spec import Account
+from shiftboss.core.spec import Account, SupervisorSite
 
 
 class Files(Protocol):
@@ -32,6 +33,10 @@ class Files(Protocol):
 
     def stat(self, path: str) -> PathFacts | None:
         """Return owner, mode and type of a path, None if there is nothing."""
+        ...
+
+    def modified(self, path: str) -> float | None:
+        """Return when a regular file with content was last written (epoch seconds), None if it was not."""
         ...
 
     def real_path(self, path: str) -> str | None:
@@ -90,6 +95,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the current time, aware, in the server's zone."""
+        ...
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone of this server, the one its cron daemon uses."""
         ...
 
     def monotonic(self) -> float:
@@ -168,4 +177,43 @@ class Processes(Protocol):
 
     def listener(self, port: int) -> Listener | None:
         """Return who listens on a TCP port of this machine, None if nobody does or it cannot be seen."""
+        ...
+
+
+class Supervisors(Protocol):
+    """Finds the Supervisor of this server."""
+
+    def locate(self, site: SupervisorSite) -> SupervisorSite:
+        """Return `site` with every gap filled from the server's own supervisord.conf.
+
+        HostError if there is none.
+        """
+        ...
+
+    def connect(self, site: SupervisorSite) -> Supervisor:
+        """Return the Supervisor at a located site; nothing is sent yet."""
+        ...
+
+
+class CronDaemon(Protocol):
+    """The cron daemon of this server."""
+
+    def reader(self, cron_dir: str) -> int | None:
+        """Return the pid of a running cron daemon that reads `cron_dir`, None if there is none."""
+        ...
+
+    def accepts(self, text: str) -> str | None:
+        """Return what `crontab -n` complains about in a file with a user field, None if nothing or not checkable."""
+        ...
+
+    def other_crontabs(self, own_path: str) -> dict[str, str]:
+        """Return path and text of every crontab of this machine but our own file."""
+        ...
+
+
+class Boot(Protocol):
+    """What is started at boot."""
+
+    def starts(self, services: tuple[str, ...]) -> bool | None:
+        """Tell whether one of these services (systemd units or init scripts) starts at boot; None: cannot tell."""
         ...

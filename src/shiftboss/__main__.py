@@ -1,0 +1,5 @@
+"""`python -m shiftboss`."""
+
+from shiftboss.cli.main import main
+
+main()

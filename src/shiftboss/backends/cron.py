@@ -1,0 +1,140 @@
+"""Schedules on a real cron: one file for each project in cron.d, and the logs of its jobs.
+
+What Debian's cron would take and then never run, or run otherwise than it reads, is refused before it is
+written. Crontabs of users and files of others are never touched.
+"""
+
+import re
+from collections.abc import Iterable
+
+from shiftboss.backends.contract import Wanted
+from shiftboss.backends.cron_line import crontab_path, render_crontab
+from shiftboss.backends.logs import LogPaths, log_queries, path_facts, prepare_logs
+from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
+from shiftboss.core.cron_lint import Finding, lint
+from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
+from shiftboss.core.plan import Override, Plan, merge
+from shiftboss.core.spec import Project, Schedule, Unit, UnitKind
+
+DIALECT = "debian"
+# cron of Debian reads crontabs in the zone of the server and knows no other (crontab(5), LIMITATIONS)
+_ZONE_FILE = "/etc/timezone"
+_UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"})
+_MODE, _SECRET_MODE = 0o644, 0o600
+_NATIVE_HINT = 'Run it on the native backend (backend = "native"), which can do that.'
+_SIX_FIELDS = re.compile(r"\s*[^\s@]\S*(\s+\S+){5}\s*")
+
+
+class CronBackend:
+    """The translator for Debian's cron and its kin."""
+
+    name = "cron"
+    kinds: frozenset[UnitKind] = frozenset({"schedule"})
+
+    def holds(self, unit: Unit) -> bool:
+        """Tell whether a unit belongs here."""
+        return isinstance(unit, Schedule) and unit.backend == self.name
+
+    def queries(self, wanted: Wanted) -> tuple[Query, ...]:
+        """Name what `plan` must know: our file, and with schedules also the directories, logs and time zone."""
+        ours = sealed_file_queries(crontab_path(wanted.site, wanted.project.name))
+        schedules = _schedules(wanted)
+        if not schedules:
+            return ours
+        return (
+            *ours,
+            StatPath(wanted.site.cron_dir),
+            ReadFile(_ZONE_FILE),
+            *log_queries(wanted, _log_paths(schedules)),
+        )
+
+    def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
+        """Return the actions that make cron run exactly the wanted schedules of this project.
+
+        Raises UserError for a schedule that cron cannot hold or would not run as it reads, and HostError on
+        a server without cron.
+        """
+        schedules = _schedules(wanted)
+        logs, notes = Plan(), Plan()
+        if schedules:
+            _require_cron(wanted, answers)
+            notes = Plan(notes=tuple(note for schedule in schedules for note in _examine(schedule, answers)))
+            logs = prepare_logs(wanted, _log_paths(schedules), answers)
+        return merge((logs, plan_sealed_file(_file(wanted, schedules), wanted, answers, override), notes))
+
+
+def _file(wanted: Wanted, schedules: tuple[Schedule, ...]) -> SealedFile:
+    project = wanted.project
+    text = render_crontab(project, schedules) if schedules else None
+    return SealedFile(crontab_path(wanted.site, project.name), project.name, text, _mode(project))
+
+
+def _mode(project: Project) -> int:
+    """Hide a file with variables of the user: they may be secrets, and other projects live here."""
+    return _SECRET_MODE if project.environment else _MODE
+
+
+def _schedules(wanted: Wanted) -> tuple[Schedule, ...]:
+    return tuple(unit for unit in wanted.units if isinstance(unit, Schedule))
+
+
+def _log_paths(schedules: Iterable[Schedule]) -> LogPaths:
+    return tuple((schedule.address, schedule.log_path) for schedule in schedules)
+
+
+def _require_cron(wanted: Wanted, answers: Answers) -> None:
+    names = ", ".join(schedule.address for schedule in _schedules(wanted))
+    if not wanted.site.system:
+        raise UserError(
+            f"cannot schedule {names} on cron: files in {wanted.site.cron_dir} are root's",
+            hint='Run the command as root (sudo), or run schedules on the native backend (schedules = "native").',
+        )
+    found = path_facts(answers, wanted.site.cron_dir)
+    if found is None or found.type != "directory":
+        raise HostError(
+            f"cannot schedule {names} on cron: there is no directory {wanted.site.cron_dir}",
+            hint="Install cron (apt install cron), or set cron.dir in config.toml.",
+        )
+
+
+def _examine(schedule: Schedule, answers: Answers) -> tuple[str, ...]:
+    """Return what the user should know of a schedule; raise UserError if cron would not run it as it reads."""
+    findings = lint(schedule.cron, DIALECT)
+    fatal = [finding for finding in findings if finding.fatal]
+    if fatal:
+        raise _refusal(schedule, fatal)
+    _refuse_zone(schedule, answers)
+    if schedule.environment:
+        raise UserError(
+            f"cannot put the environment of {schedule.address} into a crontab: a variable there holds for all lines below it",
+            hint="Set it for the whole project ([project.environment]), or run it on the native backend.",
+        )
+    return tuple(f"{schedule.address}: {finding.message}" for finding in findings)
+
+
+def _refusal(schedule: Schedule, fatal: list[Finding]) -> UserError:
+    reasons = "; ".join(finding.message for finding in fatal)
+    if _SIX_FIELDS.fullmatch(schedule.cron):
+        hint = f"Cron starts jobs on full minutes. {_NATIVE_HINT}"
+    else:
+        hint = (
+            f"See what cron makes of it: shiftboss explain --dialect {DIALECT} '{schedule.cron.strip()[:80]}'"
+        )
+    return UserError(f"cannot schedule {schedule.address} at {schedule.cron[:80]!r}: {reasons}", hint=hint)
+
+
+def _refuse_zone(schedule: Schedule, answers: Answers) -> None:
+    text = answers[ReadFile(_ZONE_FILE)]
+    server = text.strip() if isinstance(text, str) else ""
+    if not schedule.timezone or _zone(schedule.timezone) == _zone(server):
+        return
+    raise UserError(
+        f"cannot schedule {schedule.address} in {schedule.timezone}: cron has only the time zone of the server"
+        f" ({server or 'unknown'})",
+        hint=f"Write the times in the server's zone and remove timezone. {_NATIVE_HINT}",
+    )
+
+
+def _zone(name: str) -> str:
+    return "UTC" if name in _UTC_NAMES else name

@@ -1,0 +1,90 @@
+"""The command `shiftboss logs`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from shiftboss.cli.session import Session, open_session
+from shiftboss.cli.targets import complete_target, units_of
+from shiftboss.core.errors import UserError
+from shiftboss.core.log_lines import harmless, lines_since, parse_since
+from shiftboss.setup.following import FollowedFile
+
+_TAIL_BYTES = 4 * 1024 * 1024
+_POLL_SECONDS = 0.2
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+
+
+@click.command("logs", epilog="shiftboss logs myapp -f")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is written.")
+@click.option(
+    "-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="Last lines of each log."
+)
+@click.option("--since", metavar="TIME", help="Only what is newer: 10m, 2h, 14:30, 2026-11-23T14:30.")
+@click.pass_context
+def command(
+    ctx: click.Context, targets: tuple[str, ...], follow: bool, lines: int, since: str | None
+) -> None:
+    """Show the last lines of the logs of units; with several of them each line begins with its unit.
+
+    --since reads the times at the beginning of lines; a log whose lines have none is shown as with -n.
+    """
+    session = open_session(ctx)
+    logs = _logs(session, targets)
+    followed = [(log, FollowedFile(log.path)) for log in logs] if follow else []
+    for log in logs:
+        for line in _last_lines(session, log.path, lines, since):
+            _print(log, line)
+    while followed:
+        for log, file in followed:
+            for line in log.whole_lines(file.read_new()):
+                _print(log, line)
+        sys.stdout.flush()
+        session.machine.clock.sleep(_POLL_SECONDS)
+
+
+@dataclass
+class _Log:
+    """A log and how its lines are marked."""
+
+    path: str
+    prefix: str
+    _rest: bytes = b""
+
+    def whole_lines(self, data: bytes) -> list[str]:
+        """Return the lines that are complete now; the beginning of the next one waits."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+
+def _logs(session: Session, targets: Sequence[str]) -> list[_Log]:
+    found = [projects for target in (targets or (None,)) for projects in units_of(session, target)[0]]
+    units = {unit.address: unit for _, units in found for unit in units}
+    if not units:
+        raise UserError("there is no unit to show logs of", hint="Add one: shiftboss setup PROJECT")
+    width = max(len(address) for address in units) if len(units) > 1 else 0
+    return [_Log(unit.log_path, _prefix(unit.address, width, n)) for n, unit in enumerate(units.values())]
+
+
+def _prefix(address: str, width: int, number: int) -> str:
+    if not width:
+        return ""
+    text = f"{address.ljust(width)} | "
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return click.style(text, fg=_COLOURS[number % len(_COLOURS)]) if coloured else text
+
+
+def _last_lines(session: Session, path: str, count: int, since: str | None) -> Sequence[str]:
+    text = session.machine.files.tail(path, _TAIL_BYTES).decode(errors="replace")
+    lines: Sequence[str] = text.splitlines()
+    if since:
+        return lines_since(lines, parse_since(since, session.machine.clock.now()))
+    return lines[-count:] if count else ()
+
+
+def _print(log: _Log, line: str) -> None:
+    click.echo(log.prefix + (harmless(line) if sys.stdout.isatty() else line), color=True)

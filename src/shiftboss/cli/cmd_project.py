@@ -1,0 +1,86 @@
+"""The command `shiftboss project`."""
+
+import click
+
+from shiftboss.cli.making import json_option, show_plan
+from shiftboss.cli.output import print_json, table
+from shiftboss.cli.session import Session, open_session
+from shiftboss.cli.targets import complete_project
+from shiftboss.core.plan import Plan
+from shiftboss.core.resolve import project_user
+from shiftboss.setup.apply import perform
+from shiftboss.setup.catalog import Entry
+from shiftboss.setup.registry import Registration, forget, register
+
+
+@click.group("project")
+def command() -> None:
+    """Register, list and forget projects. `setup` registers a project by itself when the layout tells all."""
+
+
+@command.command("add", epilog="shiftboss project add shop --root /srv/shop --user shop")
+@click.argument("name")
+@click.option(
+    "--root", metavar="DIR", help="Directory that holds `current` (default: as layout.projects says)."
+)
+@click.option(
+    "--user", metavar="USER", help="Unix user that everything runs as (default: as layout.user says)."
+)
+@click.option("--create-user", is_flag=True, help="Create that user, without a login.")
+@click.pass_context
+def add(ctx: click.Context, name: str, root: str | None, user: str | None, create_user: bool) -> None:
+    """Register a project that does not follow the layout, or change where it lives."""
+    session = open_session(ctx)
+    with session.changing():
+        wanted = Registration(name, root, user, create_user)
+        _make(session, register(session.machine, session.site, session.catalog, wanted))
+    session.console.print(f"project {name} is registered; next: shiftboss setup {name}")
+
+
+@command.command("list")
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> int:
+    """List all projects."""
+    session = open_session(ctx, json=as_json)
+    rows = [_row(session, name, entry) for name, entry in sorted(session.catalog.entries.items())]
+    if as_json:
+        print_json({"projects": rows})
+    elif rows:
+        cells = [(r["project"], r["user"], r["release"] or "no release", str(r["units"])) for r in rows]
+        session.console.print(
+            table(("PROJECT", "USER", "RELEASE", "UNITS"), [tuple(map(str, c)) for c in cells])
+        )
+    else:
+        session.console.print("No project is registered yet. Start with: shiftboss setup PROJECT")
+    for error in session.catalog.errors.values():
+        session.console.warn(str(error))
+    return 2 if session.catalog.errors else 0
+
+
+def _row(session: Session, name: str, entry: Entry) -> dict[str, object]:
+    tables = entry.tables
+    root = tables.project.root or f"{session.site.projects}/{name}"
+    return {
+        "project": name,
+        "user": project_user(session.site, name, tables.project),
+        "root": root,
+        "release": session.machine.files.real_path(f"{root}/current"),
+        "units": len(tables.workers) + len(tables.schedules),
+        "file": entry.path,
+    }
+
+
+@command.command("remove")
+@click.argument("name", shell_complete=complete_project)
+@click.pass_context
+def remove(ctx: click.Context, name: str) -> None:
+    """Forget a project that runs nothing any more."""
+    session = open_session(ctx)
+    with session.changing():
+        _make(session, forget(session.catalog, name))
+
+
+def _make(session: Session, plan: Plan) -> None:
+    show_plan(session.console, plan, diffs=False)
+    perform(session.machine, session.site, plan, session.console)

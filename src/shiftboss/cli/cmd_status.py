@@ -1,0 +1,37 @@
+"""The command `shiftboss status`."""
+
+import click
+
+from shiftboss.cli.output import print_json
+from shiftboss.cli.session import open_session
+from shiftboss.cli.status_table import as_json as status_json
+from shiftboss.cli.status_table import print_status
+from shiftboss.cli.targets import complete_target, units_of
+from shiftboss.setup.report import report
+from shiftboss.setup.units import Resolved
+
+EXIT_NOT_AS_DESIRED = 3
+
+
+@click.command("status", epilog="shiftboss status myapp --json")
+@click.argument("target", required=False, metavar="[TARGET]", shell_complete=complete_target)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
+    """Show what runs right now: all projects, one (myapp) or one unit (myapp/queue).
+
+    Asked live of the backend and the kernel, never from memory. Exits with 3 if something that should run does
+    not, with 1 if a backend does not answer.
+    """
+    session = open_session(ctx, json=as_json)
+    projects, errors = units_of(session, target)
+    found = report(session.machine, session.site, [Resolved(r.project, units) for r, units in projects])
+    if as_json:
+        print_json(status_json(found))
+    else:
+        print_status(session.console, found)
+    for error in (*errors, *found.errors):
+        session.console.warn(f"{error}. {error.hint}" if error.hint else str(error))
+    if errors or found.errors:
+        return (*errors, *found.errors)[0].exit_code
+    return 0 if found.as_desired else EXIT_NOT_AS_DESIRED

@@ -1,0 +1,78 @@
+"""The status of projects as tables for people and as JSON for programs."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from shiftboss.cli.output import Console, duration, size, table
+from shiftboss.core.status import ProcessStatus
+from shiftboss.setup.report import ProjectReport, Report, ScheduleReport, WorkerReport
+
+_REVIVE = "Supervisor gave it up; revive it: shiftboss start"
+
+
+def as_json(found: Report) -> dict[str, Any]:
+    """Return the document of `status --json`."""
+    return {"projects": [asdict(project) for project in found.projects]}
+
+
+def print_status(console: Console, found: Report) -> None:
+    """Print what runs, what runs next, and what is wrong with the command that mends it."""
+    workers = [(project, worker) for project in found.projects for worker in project.workers]
+    schedules = [(project, schedule) for project in found.projects for schedule in project.schedules]
+    if workers:
+        rows = [_process_row(p, w, process) for p, w in workers for process in w.processes]
+        console.print(table(("WORKER", "STATE", "PID", "UPTIME", "MEMORY", "CPU", "RELEASE"), rows))
+    if schedules:
+        if workers:
+            console.print()
+        rows = [_schedule_row(project, schedule) for project, schedule in schedules]
+        console.print(table(("SCHEDULE", "CRON", "NEXT", "LAST OUTPUT"), rows))
+    if not workers and not schedules:
+        console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
+    for problem in _problems(workers):
+        console.print(problem, colour="yellow")
+
+
+def _process_row(project: ProjectReport, worker: WorkerReport, process: ProcessStatus) -> tuple[str, ...]:
+    return (
+        _address(project, worker, process),
+        process.state or "unknown",
+        str(process.pid or "-"),
+        duration(process.uptime_seconds),
+        size(process.memory_bytes),
+        "-" if process.cpu_percent is None else f"{process.cpu_percent:.0f}%",
+        _release(process),
+    )
+
+
+def _address(project: ProjectReport, worker: WorkerReport, process: ProcessStatus) -> str:
+    name = f"{project.project}/{worker.name}"
+    return name if len(worker.processes) == 1 else f"{name}:{process.process}"
+
+
+def _release(process: ProcessStatus) -> str:
+    if process.stale is None:
+        return "-"
+    return "STALE" if process.stale else "current"
+
+
+def _schedule_row(project: ProjectReport, schedule: ScheduleReport) -> tuple[str, ...]:
+    last = schedule.last.started if schedule.last else None
+    return (f"{project.project}/{schedule.name}", schedule.cron, _minute(schedule.next), _minute(last))
+
+
+def _minute(moment: str | None) -> str:
+    return moment[:16].replace("T", " ") if moment else "-"
+
+
+def _problems(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:
+    for project, worker in workers:
+        for process in worker.processes:
+            name = _address(project, worker, process)
+            if process.exit_reason and process.state not in {"RUNNING", "STOPPED"}:
+                yield f"{name}: {process.exit_reason}"
+            if process.state == "FATAL":
+                yield f"{name}: {_REVIVE} {name}"
+            if process.stale:
+                yield f"{name} still runs an older release: shiftboss restart {name}"

@@ -1,0 +1,73 @@
+"""Targets on the command line: which projects, units and processes a command is about."""
+
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import CompletionItem
+
+from shiftboss.cli.session import Session, open_session
+from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.names import Target, parse_target
+from shiftboss.core.spec import Unit
+from shiftboss.setup.selection import Selection, select
+from shiftboss.setup.units import Resolved, resolve
+
+
+def resolve_target(session: Session, target: Target) -> Resolved:
+    """Return the project of a target; raises UserError or HostError that says what is wrong."""
+    entry = session.catalog.require(target.project)
+    return resolve(session.machine, session.site, target.project, entry)
+
+
+def units_of(
+    session: Session, text: str | None
+) -> tuple[list[tuple[Resolved, tuple[Unit, ...]]], list[ShiftbossError]]:
+    """Return projects and the units that are meant (all of all projects for None), and what could not be read."""
+    if text is not None:
+        target = parse_target(text)
+        resolved = resolve_target(session, target)
+        return [(resolved, resolved.units if target.unit is None else (resolved.unit(target.unit),))], []
+    found, errors = [], list(session.catalog.errors.values())
+    for name, entry in sorted(session.catalog.entries.items()):
+        try:
+            resolved = resolve(session.machine, session.site, name, entry)
+        except ShiftbossError as error:
+            errors.append(error)
+        else:
+            found.append((resolved, resolved.units))
+    return found, errors
+
+
+def usable_projects(session: Session, name: str | None) -> tuple[list[str], list[ShiftbossError]]:
+    """Return the projects that are meant, and the errors of files that cannot be read if all are meant."""
+    if name is not None:
+        session.catalog.require(name)
+        return [name], []
+    return sorted(session.catalog.entries), list(session.catalog.errors.values())
+
+
+def selections(session: Session, targets: Sequence[str]) -> tuple[Selection, ...]:
+    """Return the workers that targets mean; raises UserError if one of them means none."""
+    parsed = [parse_target(text) for text in targets]
+    return tuple(part for target in parsed for part in select(resolve_target(session, target), target))
+
+
+def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a project."""
+    return [CompletionItem(name) for name in _names(ctx) if name.startswith(incomplete) and "/" not in name]
+
+
+def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a project or a unit."""
+    return [CompletionItem(name) for name in _names(ctx) if name.startswith(incomplete)]
+
+
+def _names(ctx: click.Context) -> list[str]:
+    try:
+        entries = open_session(ctx).catalog.entries
+    except ShiftbossError:
+        return []
+    units = [
+        f"{name}/{unit}" for name, e in entries.items() for unit in (*e.tables.workers, *e.tables.schedules)
+    ]
+    return sorted([*entries, *units])

@@ -1,0 +1,54 @@
+"""Everything that can be said of a cron expression: words, next times, what its daemon would really do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shiftboss.core.cron import Finding, parse
+from shiftboss.core.cron_dst import dst_notes
+from shiftboss.core.cron_lint import lint
+from shiftboss.core.cron_text import describe
+from shiftboss.core.cron_times import times
+from shiftboss.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An expression explained; `error` says why it is not valid (or would never run), empty if it is fine."""
+
+    text: str
+    next: tuple[datetime, ...]
+    lint: tuple[Finding, ...]
+    error: str = ""
+
+    @property
+    def valid(self) -> bool:
+        """Tell whether this expression may be written for its target."""
+        return not self.error
+
+
+def known_zone(name: str) -> ZoneInfo:
+    """Return an IANA time zone; raise UserError if there is none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UserError(
+            f"unknown time zone {name[:60]!r}", hint="Use an IANA name such as Europe/Riga or UTC."
+        ) from None
+
+
+def explain(text: str, dialect: str, zone: ZoneInfo, after: datetime, count: int) -> Explanation:
+    """Return what `text` means to the cron called `dialect`, and its next `count` times after `after`."""
+    try:
+        expression = parse(text, dialect)
+    except UserError as error:
+        return Explanation("", (), (), f"{error.message}. {error.hint}".removesuffix(". "))
+    findings = lint(text, dialect)
+    fatal = [finding.message for finding in findings if finding.fatal]
+    notes = tuple(Finding(f"dst-{note.kind}", note.message, fatal=False) for note in dst_notes(expression, zone, after))
+    return Explanation(
+        describe(expression),
+        tuple(times(expression, after, zone, count)),
+        (*findings, *notes),
+        fatal[0] if fatal else "",
+    )

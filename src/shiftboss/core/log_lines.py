@@ -1,0 +1,62 @@
+"""Lines of logs: which of them are new enough, told from the time at their beginning if there is one."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+
+from shiftboss.core.errors import UserError
+
+# [2026-11-23 20:00:00] …, 2026-11-23T20:00:00+00:00 …, 2026-11-23 20:00:00,123 …
+_STAMP = re.compile(r"^\[?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:[.,]\d+)?(Z|[+-]\d\d:?\d\d)?")
+_AGO = re.compile(r"(\d{1,6})\s*(s|m|h|d)(?:\s+ago)?")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Read `10m`, `2h`, `3d` (ago), `HH:MM` today or an ISO time; raise UserError if it is none of them."""
+    if ago := _AGO.fullmatch(text.strip()):
+        return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
+    try:
+        if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
+            moment = datetime.fromisoformat(f"{now.date().isoformat()}T{text}")
+        else:
+            moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"{text[:40]!r} is not a time", hint="Write 10m, 2h, 3d, 14:30 or 2026-11-23T14:30."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+
+
+_NOT_SHOWN = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")
+
+
+def harmless(line: str) -> str:
+    """Return a line as it may be sent to a terminal: colours stay, everything else that controls it goes."""
+    return _NOT_SHOWN.sub("", line)
+
+
+def stamp(line: str, zone: tzinfo | None) -> datetime | None:
+    """Return the time at the beginning of a line (in `zone` if it names none), None if there is none."""
+    found = _STAMP.match(line)
+    if not found:
+        return None
+    try:
+        moment = datetime.fromisoformat(found[1] + (found[2] or ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+def lines_since(lines: Sequence[str], moment: datetime) -> Sequence[str]:
+    """Return the lines from the first one that is not older; a line without a time belongs to the one before.
+
+    All of them if no line tells its time.
+    """
+    stamps = [stamp(line, moment.tzinfo) for line in lines]
+    if not any(stamps):
+        return lines
+    for number, found in enumerate(stamps):
+        if found is not None and found >= moment:
+            return lines[number:]
+    return ()

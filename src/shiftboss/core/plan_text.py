@@ -1,0 +1,78 @@
+"""A plan in words, and as the document of `plan --json`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from shiftboss.core.plan import (
+    Action,
+    CreateFile,
+    MakeDirectory,
+    Plan,
+    RemoveFile,
+    StartProcess,
+    UpdateGroup,
+    WriteFile,
+    file_diff,
+)
+
+
+def plan_lines(plan: Plan) -> tuple[str, ...]:
+    """Return a line for each action that a user would call a change, then what restarts and what does not."""
+    lines = [line for action in plan.actions if (line := _line(action))]
+    if not plan.actions and not plan.conflicts:
+        return ("nothing to change",)
+    return (*lines, *_consequences(plan))
+
+
+def _line(action: Action) -> str:
+    match action:
+        case WriteFile():
+            return f"{'create' if action.before is None else 'change'} {action.path}"
+        case RemoveFile():
+            return f"remove {action.path}"
+        case MakeDirectory() | CreateFile():
+            return f"create {action.path} (mode {action.mode & 0o777:o})"
+        case StartProcess():
+            return f"start {action.target}"
+        case UpdateGroup():
+            return f"start {action.target}" if action.change == "add" else ""
+
+
+def _consequences(plan: Plan) -> Iterator[str]:
+    removed = {a.target for a in plan.actions if isinstance(a, UpdateGroup) and a.change == "remove"}
+    ending = [address for address in plan.restarts if address.partition(":")[0] in removed]
+    restarting = [address for address in plan.restarts if address not in ending]
+    if ending:
+        yield f"stops: {', '.join(ending)}"
+    if restarting:
+        yield f"restarts: {', '.join(restarting)}"
+    if plan.untouched:
+        yield f"untouched: {', '.join(plan.untouched)}"
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """Return the document of `plan --json`; conflicts and notes stand beside the actions."""
+    return {
+        "actions": [_action(action) for action in plan.actions],
+        "conflicts": [
+            {
+                "target": c.target,
+                "path": c.path,
+                "reason": c.reason,
+                "hint": c.hint,
+                "remedy": c.remedy or None,
+            }
+            for c in plan.conflicts
+        ],
+        "notes": list(plan.notes),
+    }
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "kind": action.kind,
+        "target": action.target,
+        "path": getattr(action, "path", None),
+        "diff": file_diff(action) or None,
+        "restarts": list(getattr(action, "restarts", ())),
+    }

@@ -1,0 +1,23 @@
+"""What a process does right now, as its backend tells it; `status --json` prints these fields."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process of a worker. `process` counts from 1; None stands for what the backend cannot tell.
+
+    `state` is one of Supervisor's words (STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN), None
+    if the backend does not have the process at all. `exit_reason` says in plain words why it does not run.
+    `cpu_percent` is of one core, since the start of the process.
+    """
+
+    process: int
+    state: str | None
+    pid: int | None = None
+    uptime_seconds: int | None = None
+    restarts: int | None = None
+    stale: bool | None = None
+    exit_reason: str | None = None
+    memory_bytes: int | None = None
+    cpu_percent: float | None = None

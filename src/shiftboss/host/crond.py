@@ -1,0 +1,181 @@
+"""The cron daemon of this server, and what its init starts at boot. Only looks; changes nothing.
+
+Paths are below `root`, so that tests can show other machines.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from shiftboss.core.facts import Finished
+from shiftboss.host.commands import NOT_FOUND, TIMED_OUT, RealCommands
+from shiftboss.host.files import refused
+
+_DAEMONS = frozenset({"cron", "crond"})
+_READS = "etc/cron.d"  # compiled into cron and cronie; where another directory is mounted there, that one
+_SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")  # Debian's, cronie's
+_LIMIT = 256 * 1024
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BEFORE_USER = re.compile(
+    r"^([ \t]*(?:@[a-z]+|[^\s#=]+(?:[ \t]+[^\s=]+){4})[ \t]+)[^\s=]+[ \t]+(?=\S)", re.ASCII
+)
+_COMPLAINT = re.compile(r'"[^"\n]*":(\d+): ')
+_UNIT_PLACES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_RUN_LEVELS = ("etc/rc[2345].d/S[0-9][0-9]{}", "etc/runlevels/*/{}")  # System V, OpenRC
+
+
+class RealCronDaemon:
+    """The `CronDaemon` port on this machine."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = Path(root)
+
+    def reader(self, cron_dir: str) -> int | None:
+        """Return the pid of a running cron daemon that reads `cron_dir`, None if there is none.
+
+        It is the directory that the daemon sees, in its own mount namespace, that counts. Only processes of
+        root do: anybody can call a process cron.
+        """
+        wanted = _identity(Path(cron_dir))
+        found = {
+            pid: parent
+            for pid, parent in _root_processes(self._root / "proc")
+            if wanted is not None and _identity(self._root / f"proc/{pid}/root" / _READS) == wanted
+        }
+        # while a job runs, children of the daemon bear its name
+        return next((pid for pid, parent in sorted(found.items()) if parent not in found), None)
+
+    def accepts(self, text: str) -> str | None:
+        """Return what cron's own checker complains about in a file with a user field.
+
+        None if there is nothing, or no checker: `crontab -n` is in Debian's cron since 3.0pl1-160; cronie's is
+        `-T` (its -n does something else).
+        """
+        import tempfile  # slow, and needed only before a crontab is written
+
+        checker = _checker()
+        if not checker:
+            return None
+        try:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", prefix="shiftboss-") as file:
+                file.write(without_user_field(text))
+                file.flush()
+                return _complaint(RealCommands().run((*checker, file.name)))
+        except OSError as error:
+            raise refused("write a temporary file in", tempfile.gettempdir(), error) from error
+
+    def other_crontabs(self, own_path: str) -> dict[str, str]:
+        """Return path and text of every crontab of this machine but our own file, as far as we may read them.
+
+        Bytes that are no UTF-8 are replaced, the text is cut at 256 KiB.
+        """
+        directories = (os.path.dirname(own_path), str(self._root / _READS))
+        paths = [self._root / "etc/crontab"]
+        paths += [p for d in dict.fromkeys(directories) for p in _listed(Path(d)) if "." not in p.name]
+        paths += [path for spool in _SPOOLS for path in _listed(self._root / spool)]
+        texts = ((str(path), _text(path)) for path in paths if str(path) != own_path)
+        return {path: text for path, text in texts if text is not None}
+
+
+class RealBoot:
+    """The `Boot` port on this machine."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = Path(root)
+
+    def starts(self, services: tuple[str, ...]) -> bool | None:
+        """Tell whether one of these services starts at boot; None where we do not know the init (containers)."""
+        if (self._root / "run/systemd/system").is_dir():
+            return any(self._systemd_starts(service) for service in services)
+        if _first_line(self._root / "proc/1/comm") in {"init", "openrc-init", "runit-init"}:
+            return any(self._is_in_run_level(service) for service in services)
+        return None
+
+    def _systemd_starts(self, service: str) -> bool:
+        """Look for the link that `systemctl enable` makes; a script without a unit counts by its run levels."""
+        places = [self._root / place for place in _UNIT_PLACES]
+        units = [unit for place in places if _exists(unit := place / f"{service}.service")]
+        if not units:
+            return self._is_in_run_level(service)
+        if units[0].is_symlink() and os.readlink(units[0]) == "/dev/null":
+            return False  # masked
+        return any(
+            _has(place, f"*.{kind}/{service}.service") for place in places for kind in ("wants", "requires")
+        )
+
+    def _is_in_run_level(self, service: str) -> bool:
+        return any(_has(self._root, pattern.format(service)) for pattern in _RUN_LEVELS)
+
+
+def without_user_field(text: str) -> str:
+    """Return a crontab of cron.d as a user's crontab: the sixth field of jobs is gone, all else is as it was."""
+    return "\n".join(_BEFORE_USER.sub(r"\1", line, count=1) for line in text.split("\n"))
+
+
+def _root_processes(proc: Path) -> Iterator[tuple[int, int]]:
+    """Yield pid and parent of the processes of root that are called like a cron daemon."""
+    for entry in _listed(proc):
+        if not entry.name.isdigit() or _first_line(entry / "comm") not in _DAEMONS:
+            continue
+        lines = (_text(entry / "status") or "").splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        if fields.get("Uid", "").split()[:1] == ["0"]:
+            yield int(entry.name), int(fields.get("PPid", "0"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino)
+
+
+def _checker() -> tuple[str, ...]:
+    """Return the command that checks a crontab file, as the program's own usage names it; empty if none does."""
+    usage = RealCommands().run(("crontab", "-h"))
+    text = usage.stdout + usage.stderr
+    if "dry run" in text:
+        return ("crontab", "-n")
+    return ("crontab", "-T") if "test a crontab file syntax" in text else ()
+
+
+def _complaint(finished: Finished) -> str | None:
+    """Return the first complaint about the text; not being allowed to ask is none."""
+    if finished.status in {0, NOT_FOUND, TIMED_OUT} or "not allowed" in finished.stderr:
+        return None
+    lines = (finished.stderr or finished.stdout).strip().splitlines()
+    return _COMPLAINT.sub(r"line \1: ", lines[0]) if lines else f"crontab ended with status {finished.status}"
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _exists(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _has(place: Path, pattern: str) -> bool:
+    return next(place.glob(pattern), None) is not None
+
+
+def _first_line(path: Path) -> str:
+    return (_text(path) or "").partition("\n")[0]
+
+
+def _text(path: Path) -> str | None:
+    """Return the beginning of a regular file, None if there is none that we may read; links are not followed."""
+    try:
+        descriptor = os.open(path, _OPEN)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return file.read(_LIMIT).decode(errors="replace")
+    except OSError:
+        return None

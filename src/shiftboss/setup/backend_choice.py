@@ -1,0 +1,30 @@
+"""Which backend a server's units run on: what is configured, else what is found, and then it stays so."""
+
+from shiftboss.core.errors import HostError
+from shiftboss.core.spec import Site, UnitKind
+from shiftboss.host.machine import Machine
+
+
+def choose_backend(machine: Machine, site: Site, kind: UnitKind) -> str:
+    """Return the backend for units of this kind that name none themselves.
+
+    What config.toml says, else what is installed here; raises HostError if nothing is.
+    """
+    configured = site.worker_backend if kind == "worker" else site.schedule_backend
+    if configured:
+        return configured
+    return _found_for_workers(machine, site) if kind == "worker" else _found_for_schedules(machine, site)
+
+
+def _found_for_workers(machine: Machine, site: Site) -> str:
+    machine.supervisors.locate(site.supervisor)  # raises what is missing, with the command that installs it
+    return "supervisor"
+
+
+def _found_for_schedules(machine: Machine, site: Site) -> str:
+    if machine.files.stat(site.cron_dir) is None:
+        raise HostError(
+            f"cannot find cron on this server: there is no directory {site.cron_dir}",
+            hint="Install it: apt-get install cron (or set cron.dir in config.toml).",
+        )
+    return "cron"

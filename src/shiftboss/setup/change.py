@@ -1,0 +1,183 @@
+"""Changing what runs: the new text of a project file, and the plan that makes the server follow it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shiftboss.backends.supervisor import refuse_collisions
+from shiftboss.core.config import project_file
+from shiftboss.core.plan import Override, Plan, RemoveFile, StartProcess, UpdateGroup, WriteFile, merge
+from shiftboss.core.spec import Schedule, Site, Unit, UnitKind, Worker
+from shiftboss.host.machine import Machine
+from shiftboss.setup import edit
+from shiftboss.setup.apply import perform
+from shiftboss.setup.backend_choice import choose_backend
+from shiftboss.setup.catalog import Catalog, Entry, project_path
+from shiftboss.setup.prepare import Planner
+from shiftboss.setup.progress import Progress
+from shiftboss.setup.requests import Request, WorkerRequest, edited
+from shiftboss.setup.selection import revive, whole
+from shiftboss.setup.units import (
+    Resolved,
+    forgotten_project,
+    interpreter_pins,
+    require_release,
+    resolve,
+    resolve_project,
+    unknown_unit,
+)
+from shiftboss.setup.verify import mark_logs, verify_schedules, verify_workers
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that was thought through and not yet made.
+
+    `projects` is what runs afterwards; `asked` are the units that the command is about.
+    """
+
+    site: Site
+    projects: tuple[Resolved, ...]
+    asked: tuple[Unit, ...]
+    plan: Plan
+
+    @property
+    def concerned(self) -> tuple[Unit, ...]:
+        """The units that must be proven to run afterwards: those asked for, and those that (re)start."""
+        started = {a.target for a in self.plan.actions if isinstance(a, UpdateGroup | StartProcess)}
+        units = (unit for project in self.projects for unit in project.units)
+        return tuple(unit for unit in units if unit in self.asked or _restarts(unit, started))
+
+
+def _restarts(unit: Unit, started: set[str]) -> bool:
+    return any(target.partition(":")[0] == unit.address for target in started)
+
+
+def prepare_requests(
+    machine: Machine, site: Site, catalog: Catalog, name: str, requests: Sequence[Request], override: Override
+) -> Change:
+    """Return the change that adds or changes units of a project, which is registered if it was not.
+
+    Raises UserError or HostError if that cannot be had.
+    """
+    kinds = {_kind(request) for request in requests if request.backend is None}
+    pinned, pins = _pin_backends(machine, site, kinds)
+    text = _registered(machine, pinned, catalog, name)
+    path = project_path(site, name)
+    for request in requests:
+        text = edited(text, project_file(text, path), name, request)
+    text = _with_interpreters(machine, pinned, name, text)
+    entry = Entry(path, text, project_file(text, path))
+    _refuse_collisions({**catalog.entries, name: entry})
+    resolved = resolve(machine, pinned, name, entry)
+    planner = Planner(machine, pinned)
+    plan = planner.plan(resolved.project, resolved.units, override)
+    asked = tuple(resolved.unit(request.name) for request in requests)
+    return Change(planner.site, (resolved,), asked, merge((pins, _own_file(catalog, name, path, text), plan)))
+
+
+def _kind(request: Request) -> UnitKind:
+    return "worker" if isinstance(request, WorkerRequest) else "schedule"
+
+
+def _pin_backends(machine: Machine, site: Site, kinds: Iterable[UnitKind]) -> tuple[Site, Plan]:
+    """Choose backends that are not chosen yet, and write them into config.toml so that they never flip."""
+    chosen: dict[str, str] = {}
+    if "worker" in kinds and not site.worker_backend:
+        chosen["workers"] = choose_backend(machine, site, "worker")
+    if "schedule" in kinds and not site.schedule_backend:
+        chosen["schedules"] = choose_backend(machine, site, "schedule")
+    if not chosen:
+        return site, Plan()
+    before = machine.files.read(site.config_file)
+    text = edit.set_keys(before or "", "backend", dict(chosen))
+    write = WriteFile("config.toml", site.config_file, text, before)
+    pinned = replace(
+        site,
+        worker_backend=chosen.get("workers", site.worker_backend),
+        schedule_backend=chosen.get("schedules", site.schedule_backend),
+    )
+    return pinned, Plan(actions=(write,))
+
+
+def _registered(machine: Machine, site: Site, catalog: Catalog, name: str) -> str:
+    """Return the text of a project's file; a project without one is registered if the layout tells all."""
+    entry = catalog.entry(name)
+    text = entry.text if entry else ""
+    tables = project_file(text, project_path(site, name))
+    forgotten = forgotten_project(machine, site, name, tables)
+    require_release(machine, forgotten)
+    project = resolve_project(machine, site, name, tables)
+    return text if entry else edit.set_keys(text, "project", {"user": project.account.name})
+
+
+def _with_interpreters(machine: Machine, site: Site, name: str, text: str) -> str:
+    """Pin the interpreters that the units use, so that an upgrade of the server does not change them unasked."""
+    path = project_path(site, name)
+    pins = interpreter_pins(machine, site, name, Entry(path, text, project_file(text, path)))
+    return edit.set_keys(text, "project", {"interpreters": dict(pins)}) if pins else text
+
+
+def _own_file(catalog: Catalog, name: str, path: str, text: str) -> Plan:
+    old = catalog.entries.get(name)
+    before = old.text if old else None
+    return Plan() if text == before else Plan(actions=(WriteFile(name, path, text, before),))
+
+
+def _refuse_collisions(entries: Mapping[str, Entry]) -> None:
+    """Refuse two units, of any projects, whose names become one name in Supervisor."""
+    refuse_collisions([(project, unit) for project, e in entries.items() for unit in e.tables.workers])
+
+
+def prepare_apply(
+    machine: Machine, site: Site, catalog: Catalog, names: Iterable[str], override: Override
+) -> Change:
+    """Return the change that brings the server to what the files of these projects say."""
+    _refuse_collisions(catalog.entries)
+    planner = Planner(machine, site)
+    resolved = []
+    for name in names:
+        entry = catalog.require(name)
+        project = resolve(machine, site, name, entry)
+        require_release(machine, project.project)
+        resolved.append(project)
+    plan = merge(planner.plan(project.project, project.units, override) for project in resolved)
+    return Change(planner.site, tuple(resolved), (), plan)
+
+
+def prepare_removal(
+    machine: Machine, site: Site, catalog: Catalog, name: str, unit: str | None, override: Override
+) -> Change:
+    """Return the change that removes a unit, or a project with all its units and its file.
+
+    Works for a project whose user or release is gone already. Logs are kept.
+    """
+    entry = catalog.require(name)
+    project = forgotten_project(machine, site, name, entry.tables)
+    planner = Planner(machine, site)
+    if unit is None:
+        own = Plan(actions=(RemoveFile(name, entry.path, entry.text),))
+        return Change(planner.site, (), (), merge((own, planner.plan(project, (), override))))
+    text = _without(entry, name, unit)
+    left = Entry(entry.path, text, project_file(text, entry.path))
+    units = resolve(machine, site, name, left).units if left.tables.workers or left.tables.schedules else ()
+    plan = merge((_own_file(catalog, name, entry.path, text), planner.plan(project, units, override)))
+    return Change(planner.site, (Resolved(project, units),), (), plan)
+
+
+def _without(entry: Entry, name: str, unit: str) -> str:
+    if unit in entry.tables.workers:
+        return edit.remove_unit(entry.text, "workers", unit)
+    if unit in entry.tables.schedules:
+        return edit.remove_unit(entry.text, "schedules", unit)
+    raise unknown_unit(name, unit, (*entry.tables.workers, *entry.tables.schedules))
+
+
+def commit(machine: Machine, change: Change, progress: Progress) -> None:
+    """Make a change and prove it. Raises HostError; what could not be done then is said."""
+    workers = [whole(unit) for unit in change.concerned if isinstance(unit, Worker)]
+    schedules = [unit for unit in change.concerned if isinstance(unit, Schedule)]
+    marks = mark_logs(machine, (selection.worker for selection in workers))
+    perform(machine, change.site, change.plan, progress)
+    revive(machine, change.site, [s for s in workers if s.worker in change.asked])
+    verify_workers(machine, change.site, workers, marks, progress)
+    verify_schedules(machine, change.site, schedules)

@@ -1,0 +1,185 @@
+"""What runs, live: the rows of `status`, asked of backends and kernel at the moment of the question."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from shiftboss.core.cron import parse
+from shiftboss.core.cron_times import next_time
+from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.facts import Usage
+from shiftboss.core.spec import Schedule, Site, Worker
+from shiftboss.core.staleness import runs_old_release
+from shiftboss.core.status import ProcessStatus
+from shiftboss.core.words import shown
+from shiftboss.host.machine import Machine
+from shiftboss.setup.live import live_workers
+from shiftboss.setup.units import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """A worker and its processes."""
+
+    name: str
+    preset: str
+    backend: str
+    command: str
+    processes: tuple[ProcessStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last run of a schedule; what a backend cannot tell is None (cron tells only when there was output)."""
+
+    due: str | None = None
+    started: str | None = None
+    duration_seconds: float | None = None
+    exit_status: int | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleReport:
+    """A schedule, when it runs next and when it ran last; times are ISO 8601 with offset."""
+
+    name: str
+    backend: str
+    cron: str
+    timezone: str
+    command: str
+    next: str | None
+    last: LastRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReport:
+    """A project and everything that it runs."""
+
+    project: str
+    user: str
+    release: str | None
+    workers: tuple[WorkerReport, ...] = ()
+    schedules: tuple[ScheduleReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All projects that were asked for, and what could not be found out."""
+
+    projects: tuple[ProjectReport, ...]
+    errors: tuple[ShiftbossError, ...] = field(default=())
+
+    @property
+    def as_desired(self) -> bool:
+        """True if everything that should run does, on the current release."""
+        return not self.errors and all(
+            process.state == "RUNNING"
+            for project in self.projects
+            for worker in project.workers
+            for process in worker.processes
+        )
+
+
+def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report:
+    """Return the live state of these projects; a backend that does not answer leaves its states None."""
+    resolved = tuple(projects)
+    workers = [unit for project in resolved for unit in project.units if isinstance(unit, Worker)]
+    statuses, errors = _statuses(machine, site, workers)
+    observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
+    return Report(tuple(observer.project(project) for project in resolved), tuple(errors))
+
+
+def _statuses(
+    machine: Machine, site: Site, workers: Iterable[Worker]
+) -> tuple[dict[str, tuple[ProcessStatus, ...]], list[ShiftbossError]]:
+    statuses: dict[str, tuple[ProcessStatus, ...]] = {}
+    errors: list[ShiftbossError] = []
+    groups: dict[str, list[Worker]] = {}
+    for worker in workers:
+        groups.setdefault(worker.backend, []).append(worker)
+    for backend, group in groups.items():
+        try:
+            statuses |= live_workers(machine, site, backend).statuses(group)
+        except ShiftbossError as error:
+            errors.append(error)
+    return statuses, errors
+
+
+@dataclass
+class _Observer:
+    """Completes what the backend says with what the kernel knows."""
+
+    machine: Machine
+    statuses: Mapping[str, tuple[ProcessStatus, ...]]
+    usage: Mapping[int, Usage]
+
+    def __post_init__(self) -> None:
+        self._children: dict[int, list[int]] = {}
+        for usage in self.usage.values():
+            self._children.setdefault(usage.parent, []).append(usage.pid)
+        self._zone = self.machine.clock.zone()
+        self._now = self.machine.clock.now()
+
+    def project(self, resolved: Resolved) -> ProjectReport:
+        project = resolved.project
+        release = self.machine.files.real_path(project.current)
+        return ProjectReport(
+            project.name,
+            project.account.name,
+            release,
+            tuple(self._worker(unit, release) for unit in resolved.units if isinstance(unit, Worker)),
+            tuple(self._schedule(unit) for unit in resolved.units if isinstance(unit, Schedule)),
+        )
+
+    def _worker(self, worker: Worker, release: str | None) -> WorkerReport:
+        unknown = tuple(
+            ProcessStatus(process=number, state=None) for number in range(1, worker.processes + 1)
+        )
+        processes = self.statuses.get(worker.address, unknown)
+        return WorkerReport(
+            worker.name,
+            worker.preset,
+            worker.backend,
+            shown(worker.argv),
+            tuple(self._completed(process, worker, release) for process in processes),
+        )
+
+    def _completed(self, process: ProcessStatus, worker: Worker, release: str | None) -> ProcessStatus:
+        if not process.pid:
+            return process
+        directory = self.machine.processes.working_directory(process.pid)
+        own = self.usage.get(process.pid)
+        return replace(
+            process,
+            stale=runs_old_release(directory, worker.project.root, release),
+            memory_bytes=self._memory(process.pid) if own else None,
+            cpu_percent=own.cpu_percent if own else None,
+        )
+
+    def _memory(self, pid: int) -> int:
+        """Return the resident memory of a process and everything below it (npm and the node that it started)."""
+        own = self.usage[pid].memory_bytes
+        return own + sum(self._memory(child) for child in self._children.get(pid, ()))
+
+    def _schedule(self, schedule: Schedule) -> ScheduleReport:
+        zone = ZoneInfo(schedule.timezone) if schedule.timezone else self._zone
+        due = next_time(parse(schedule.cron), self._now, zone)
+        return ScheduleReport(
+            schedule.name,
+            schedule.backend,
+            schedule.cron,
+            str(zone),
+            shown(schedule.argv),
+            due.isoformat() if due else None,
+            self._last(schedule),
+        )
+
+    def _last(self, schedule: Schedule) -> LastRun | None:
+        """Return the time of the last output: the only trace that a plain cron line leaves."""
+        written = self.machine.files.modified(schedule.log_path)
+        if written is None:
+            return None
+        moment = datetime.fromtimestamp(written, UTC).astimezone(self._zone)
+        return LastRun(started=moment.isoformat(timespec="seconds"))

@@ -1,0 +1,93 @@
+"""What the command line asks for, turned into edits of the project file."""
+
+from dataclasses import dataclass
+
+from shiftboss.core.errors import UserError
+from shiftboss.core.names import address, check_name
+from shiftboss.core.preset import Preset
+from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable
+from shiftboss.setup.edit import Value, set_unit
+
+Command = str | list[str]
+# a preset that is only a name for "the command that was given"
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRequest:
+    """Add or change a worker; None leaves a value as it is."""
+
+    name: str
+    preset: str | None = None
+    command: Command | None = None
+    shell: bool | None = None
+    processes: int | None = None
+    backend: str | None = None
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRequest:
+    """Add or change a schedule; None leaves a value as it is."""
+
+    name: str
+    preset: str | None = None
+    cron: str | None = None
+    command: Command | None = None
+    shell: bool | None = None
+    backend: str | None = None
+
+
+Request = WorkerRequest | ScheduleRequest
+
+
+def edited(text: str, tables: ProjectFile, project: str, request: Request) -> str:
+    """Return the text of a project file with a request carried out; raises UserError if it contradicts the file."""
+    section = "workers" if isinstance(request, WorkerRequest) else "schedules"
+    check_name(request.name, "worker" if section == "workers" else "schedule")
+    _refuse_other_kind(tables, project, request)
+    old = tables.workers.get(request.name) if section == "workers" else tables.schedules.get(request.name)
+    if old is not None:
+        _refuse_other_unit(old, project, request)
+    changes: dict[str, Value | None] = {}
+    for key in ("preset", "cron", "command", "shell", "processes", "backend"):
+        value = getattr(request, key, None)
+        if value is not None:
+            changes[key] = value
+    if changes.get("preset") == CUSTOM:
+        del changes["preset"]
+    return set_unit(text, section, request.name, changes)  # type: ignore[arg-type]  # one of the two sections
+
+
+def _refuse_other_kind(tables: ProjectFile, project: str, request: Request) -> None:
+    others = tables.schedules if isinstance(request, WorkerRequest) else tables.workers
+    if request.name in others:
+        kind = "a schedule" if isinstance(request, WorkerRequest) else "a worker"
+        raise UserError(
+            f"{address(project, request.name)} is {kind} already",
+            hint="Choose another name with --name NAME.",
+        )
+
+
+def _refuse_other_unit(old: WorkerTable | ScheduleTable, project: str, request: Request) -> None:
+    """Do not turn one unit into another by accident."""
+    name = address(project, request.name)
+    if request.preset and (old.preset or CUSTOM) != request.preset:
+        raise UserError(
+            f"{name} is made from the preset {old.preset or CUSTOM}, not from {request.preset}",
+            hint=f"Choose another name with --name NAME, or first: shiftboss remove {name}",
+        )
+    if (
+        isinstance(request, WorkerRequest)
+        and not request.named
+        and request.command not in (None, old.command)
+    ):
+        raise UserError(
+            f"{name} runs another command already: {old.command}",
+            hint=f"Give the new one a name with --name NAME, or change this one with --name {request.name}.",
+        )
+
+
+def default_name(preset: Preset) -> str:
+    """Return the name of a unit for which none was given."""
+    return preset.unit

@@ -1,0 +1,115 @@
+"""Proof that what was set up runs: processes stay up, the cron file is read and accepted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shiftboss.backends.cron_line import crontab_path
+from shiftboss.core.cause import last_lines, likely_cause, port_in
+from shiftboss.core.errors import HostError
+from shiftboss.core.spec import Schedule, Site, Worker
+from shiftboss.core.status import ProcessStatus
+from shiftboss.host.machine import Machine
+from shiftboss.setup.progress import Progress
+from shiftboss.setup.selection import Selection, statuses
+
+_POLL_SECONDS = 0.1
+_MARGIN_SECONDS = 20
+_TAIL_BYTES = 16 * 1024
+_FAILED = frozenset({"BACKOFF", "FATAL", "EXITED"})
+
+
+@dataclass(frozen=True, slots=True)
+class LogMark:
+    """How large a log was before a start, so that only what came after it is shown."""
+
+    path: str
+    tail: bytes
+
+
+def mark_logs(machine: Machine, workers: Iterable[Worker]) -> dict[str, LogMark]:
+    """Remember the ends of the logs of these workers, by address."""
+    return {w.address: LogMark(w.log_path, machine.files.tail(w.log_path, _TAIL_BYTES)) for w in workers}
+
+
+def verify_workers(
+    machine: Machine,
+    site: Site,
+    selections: Iterable[Selection],
+    marks: Mapping[str, LogMark],
+    progress: Progress,
+) -> None:
+    """Wait until every chosen process is RUNNING, that is, has outlived its start seconds.
+
+    Raises HostError with the program's own last lines and the likely cause as soon as one fails.
+    """
+    left = {selection.worker.address: selection for selection in selections}
+    longest = max((selection.worker.start_seconds for selection in left.values()), default=0)
+    deadline = machine.clock.monotonic() + longest + _MARGIN_SECONDS
+    while left:
+        for address, processes in statuses(machine, site, left.values()).items():
+            _refuse_failed(machine, left[address].worker, processes, marks)
+            if all(process.state == "RUNNING" for process in processes):
+                del left[address]
+                progress.step(f"{address} runs: {_pids(processes)}")
+            elif machine.clock.monotonic() > deadline:
+                raise _too_slow(address, processes)
+        if left:
+            progress.waiting(f"waiting until {', '.join(left)} stays up")
+            machine.clock.sleep(_POLL_SECONDS)
+
+
+def _pids(processes: Iterable[ProcessStatus]) -> str:
+    return "pid " + ", ".join(str(process.pid) for process in processes)
+
+
+def _refuse_failed(
+    machine: Machine, worker: Worker, processes: Iterable[ProcessStatus], marks: Mapping[str, LogMark]
+) -> None:
+    for process in processes:
+        if process.state in _FAILED:
+            raise failure(machine, worker, process, marks.get(worker.address))
+
+
+def failure(machine: Machine, worker: Worker, process: ProcessStatus, mark: LogMark | None) -> HostError:
+    """Return the error for a process that did not stay up: its own last words, the log, the likely cause."""
+    lines = last_lines(_since(mark, machine.files.tail(worker.log_path, _TAIL_BYTES)))
+    texts = (process.exit_reason or "", *lines)
+    cause = likely_cause(texts) or process.exit_reason or "it ended at once"
+    quoted = "".join(f"\n    {line}" for line in lines)
+    return HostError(
+        f"{worker.address}:{process.process} does not stay up ({process.state}): {cause}{_port_owner(machine, texts)}",
+        hint=f"Log: {worker.log_path}{quoted}\nSupervisor keeps trying; take it out with: shiftboss remove {worker.address}",
+    )
+
+
+def _since(mark: LogMark | None, tail: bytes) -> bytes:
+    """Return what was written after the mark; a rotated log is new as a whole."""
+    if mark is None or not mark.tail:
+        return tail
+    found = tail.rfind(mark.tail[-256:])
+    return tail if found < 0 else tail[found + len(mark.tail[-256:]) :]
+
+
+def _port_owner(machine: Machine, texts: tuple[str, ...]) -> str:
+    port = port_in(texts)
+    owner = machine.processes.listener(port) if port else None
+    return f" by pid {owner.pid} of {owner.user} ({owner.command})" if owner else ""
+
+
+def _too_slow(address: str, processes: Iterable[ProcessStatus]) -> HostError:
+    states = ", ".join(f"{address}:{process.process} {process.state or 'unknown'}" for process in processes)
+    return HostError(f"{address} does not come up: {states}", hint=f"See its log: shiftboss logs {address}")
+
+
+def verify_schedules(machine: Machine, site: Site, schedules: Iterable[Schedule]) -> None:
+    """Check that a cron daemon is alive and reads our files. Raises HostError with the command that mends it."""
+    projects = {schedule.project.name: schedule for schedule in schedules}
+    for name, schedule in projects.items():
+        path = crontab_path(site, name)
+        if machine.files.read(path) is None:
+            raise HostError(f"cannot find {path} after writing it", hint="Run the command again.")
+        if machine.cron.reader(site.cron_dir) is None:
+            raise HostError(
+                f"{schedule.address} is written to {path}, but no running cron daemon reads {site.cron_dir}",
+                hint="Start cron: systemctl enable --now cron (or: service cron start).",
+            )

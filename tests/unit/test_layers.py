@@ -1,0 +1,160 @@
+"""The import rule: which room of the code may import which (design, section 3), and what the pure rooms may not."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import shiftboss
+
+PACKAGE = Path(shiftboss.__path__[0])
+
+# room -> what of ours it may import: a room, or one module of a room
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    "presets": set(),
+    "backends": {"core"},
+    "host": {"core"},
+    "api": {"core"},
+    "setup": {
+        "core",
+        "backends",
+        "host",
+        "presets",
+    },  # presets are data; a package only so that they are found
+    "confine": set(),
+    "keeper": {"confine", "core.wire"},
+    "launcher": {"confine", "core.wire"},
+    "engine": {"core", "host", "api"},
+    "web": {"core", "api"},
+    "cli": {"core", "setup", "api"},
+}
+# only what starts a process of its own may import its room
+STARTERS: dict[str, set[str]] = {
+    "__main__.py": {"cli"},
+    "cli/cmd_up.py": {"engine", "keeper"},
+    "cli/cmd_web.py": {"web"},
+}
+FREE_FOR_ALL = {"version"}
+PURE = {"core", "backends"}
+STANDARD_LIBRARY_ONLY = {"keeper", "launcher", "confine"}
+EFFECTS = {
+    "asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "subprocess", "sys",
+    "tempfile", "threading", "time",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, spelled absolutely, and where."""
+
+    line: int
+    module: str
+
+
+def imports(path: Path, package: Path) -> Iterator[Import]:
+    """Yield every import of a file: at its top, in functions, and those for type checkers only."""
+    inside = ("shiftboss", *path.relative_to(package).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            parts = [] if not node.level else list(inside[: len(inside) - node.level + 1])
+            start = ".".join([*parts, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield Import(node.lineno, f"{start}.{alias.name}")
+
+
+def violations(package: Path) -> list[str]:
+    """Return one line for each import below `package` that the table forbids."""
+    return [
+        f"{path.relative_to(package)}:{found.line}: {complaint}"
+        for path in sorted(package.rglob("*.py"))
+        for found in imports(path, package)
+        if (complaint := _complaint(path.relative_to(package), found.module))
+    ]
+
+
+def _complaint(path: Path, module: str) -> str:
+    room = path.parts[0] if len(path.parts) > 1 else ""
+    top, _, rest = module.partition(".")
+    if top == "shiftboss":
+        return "" if _is_open(path, room, rest) else f"{room or path} may not import {module}"
+    if room in PURE and top in EFFECTS:
+        return f"{room} is pure and may not import {top}"
+    if room in STANDARD_LIBRARY_ONLY and top not in sys.stdlib_module_names:
+        return f"{room} may import the standard library only, not {top}"
+    return ""
+
+
+def _is_open(path: Path, room: str, target: str) -> bool:
+    # modules beside the rooms are constants and import nothing
+    own = {room} | FREE_FOR_ALL if room else set()
+    allowed = own | MAY_IMPORT.get(room, set()) | STARTERS.get(str(path), set())
+    return any(target == name or target.startswith(f"{name}.") for name in allowed)
+
+
+def test_every_import_keeps_the_rule() -> None:
+    assert violations(PACKAGE) == []
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms <= MAY_IMPORT.keys()
+
+
+def test_package_files_are_empty_so_that_a_start_stays_cheap() -> None:
+    full = [str(path) for path in PACKAGE.rglob("__init__.py") if path.stat().st_size]
+    assert full == []
+
+
+PLANTED = [
+    ("core/clock.py", "import time", "core is pure and may not import time"),
+    ("core/files.py", "def f():\n    from os import path", "core is pure and may not import os"),
+    ("core/upward.py", "from shiftboss.host import files", "core may not import shiftboss.host.files"),
+    ("core/relative.py", "from ..setup import apply", "core may not import shiftboss.setup.apply"),
+    ("core/beside.py", "from .. import host", "core may not import shiftboss.host"),
+    ("core/whole.py", "import shiftboss", "core may not import shiftboss"),
+    ("backends/b.py", "import shiftboss.host.files", "backends may not import shiftboss.host.files"),
+    ("backends/s.py", "import subprocess as s", "backends is pure and may not import subprocess"),
+    ("host/h.py", "from shiftboss.setup.apply import perform", "host may not import shiftboss.setup.apply.perform"),
+    ("cli/status.py", "from shiftboss.engine import loop", "cli may not import shiftboss.engine.loop"),
+    ("keeper/main.py", "import msgspec", "keeper may import the standard library only, not msgspec"),
+    ("keeper/plan.py", "from shiftboss.core import plan", "keeper may not import shiftboss.core.plan"),
+    ("keeper/wired.py", "from shiftboss.core import wires", "keeper may not import shiftboss.core.wires"),
+    ("attic/a.py", "import shiftboss.core.names", "attic may not import shiftboss.core.names"),
+    ("loose.py", "import shiftboss.core.names", "loose.py may not import shiftboss.core.names"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "code", "complaint"), PLANTED, ids=[row[0] for row in PLANTED])
+def test_the_rule_catches_a_planted_violation(tmp_path: Path, path: str, code: str, complaint: str) -> None:
+    planted = tmp_path / path
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text(code)
+    (found,) = violations(tmp_path)
+    assert found.startswith(f"{path}:")
+    assert found.endswith(f": {complaint}")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (
+            "core/a.py",
+            "import json, re, dataclasses, tomllib, msgspec\nfrom shiftboss.core.names import suggest",
+        ),
+        ("cli/cmd_up.py", "from shiftboss.keeper import main\nfrom shiftboss.version import VERSION"),
+        ("keeper/a.py", "import os, socket\nfrom shiftboss.core.wire import decode"),
+        ("setup/a.py", "from ..backends import contract"),
+    ],
+)
+def test_the_rule_lets_pass_what_the_table_allows(tmp_path: Path, path: str, code: str) -> None:
+    allowed = tmp_path / path
+    allowed.parent.mkdir()
+    allowed.write_text(code)
+    assert violations(tmp_path) == []
