@@ -37,11 +37,12 @@ target() { echo "$home/current/bin/$1"; }
 
 checksum() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
-# marks PATH: how we wrote it, as the record has it: checksums of a file, `link`, `directory`; nothing if it is not ours
+# marks PATH [RECORD]: how we wrote it, as the record has it: checksums of a file, `link`, `directory`; nothing if it
+# is not ours
 marks() {
   local mark path
-  [ -f "$record" ] || return 0
-  while read -r mark path; do [ "$path" != "$1" ] || echo "$mark"; done <"$record"
+  [ -e "${2:-$record}" ] || return 0
+  while read -r mark path; do [ "$path" != "$1" ] || echo "$mark"; done <"${2:-$record}"
 }
 
 # note_down MARK PATH: before it is written, so that an interrupted installation knows its own files
@@ -118,7 +119,7 @@ find_python() {
 # --- install
 
 build() { # build DIRECTORY: a complete environment there
-  local python pip=("$checkout/.venv/bin/python" -m pip --disable-pip-version-check --quiet)
+  local python pip=("$checkout/.venv/bin/python" -m pip --disable-pip-version-check -qq)
   python=$(find_python)
   "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$scratch" "$checkout"
   "$python" -m venv --without-pip "$1"
@@ -139,7 +140,7 @@ switch_to() {
 
 # put_directory PATH: makes it and what is missing above it
 put_directory() {
-  [ ! -d "$1" ] || { [ -z "$(marks "$1")" ] || note_down directory "$1"; return 0; }
+  [ ! -d "$1" ] || return 0
   put_directory "$(dirname "$1")"
   note_down directory "$1"
   mkdir "$1"
@@ -191,13 +192,14 @@ install_copy() {
   fi
   unfinished=""
 
-  rm -f "$record.new"
+  grep '^directory ' "$record" >"$record.new" || true
   for program in "${programs[@]}"; do
     put_link "$program"
     for shell in bash zsh fish; do put_completion $shell "$program"; done
   done
-  remove_recorded_but_not_in "$record.new"
-  mv "$record.new" "$record"
+  remove_recorded_but "$record.new"
+  sort -u -o "$record" "$record.new"
+  rm "$record.new"
   remove_releases_but "$release" "$old"
   echo "installed shiftboss $(version): $prefix/bin/{shiftboss,setup-supervisor,setup-cron} -> $home/current${old:+ (was $old)}"
   case :$PATH: in *":$prefix/bin:"*) ;; *) echo "note: $prefix/bin is not in your PATH" ;; esac
@@ -226,24 +228,24 @@ remove_ours() {
   if [ -e "$1" ] || [ -L "$1" ]; then echo "note: $1 was changed since we wrote it and stays" >&2; fi
 }
 
-# remove_recorded_but_not_in FILE: what an older installation wrote and this one does not
-remove_recorded_but_not_in() {
-  local mark path
-  while read -r mark path; do
-    grep -qF " $path" "$1" || remove_ours "$path"
-  done < <(tac "$record")
+# recorded files|directories: the paths in the record, what is inside a directory before the directory
+recorded() { awk -v kind="$1" '($1 == "directory") == (kind == "directories") { sub(/^[^ ]+ /, ""); print }' "$record" | sort -ru; }
+
+# remove_recorded_but [FILE]: everything in the record that is not in FILE
+remove_recorded_but() {
+  local path
+  while IFS= read -r path; do
+    [ -n "$(marks "$path" "${1:-/dev/null}")" ] || remove_ours "$path"
+  done < <(recorded files; recorded directories)
 }
 
 uninstall_copy() {
-  local mark path
   if [ ! -f "$record" ]; then
     echo "nothing to remove: there is no $record"
     return
   fi
   [ -w "$home" ] || fail "cannot write $home" "Run make uninstall as root (sudo make uninstall)."
-  while read -r mark path; do
-    remove_ours "$path"
-  done < <(tac "$record")
+  remove_recorded_but
   rm -rf "$home/releases" "$home/current" "$home/current.new" "$record" "$record.new"
   rmdir "$home" 2>/dev/null || echo "note: $home is not empty and stays" >&2
   echo "removed shiftboss; what it set up (Supervisor programs, cron files, /etc/shiftboss) goes on and stays"

@@ -38,6 +38,6 @@ if ! { [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && "$venv/b
 fi
 
 echo "installing $lock into $venv" >&2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
 # A change of the entry points or of the version shows only after this one is made again.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .

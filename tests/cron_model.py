@@ -39,33 +39,51 @@ def _stdin(rest: str) -> str:
     return out
 
 
+_SPACE = " \t\n\v\f\r"
+_NAME, _EQ1, _EQ2, _VALUE, _FINI, _ERROR = 1, 2, 3, 5, 6, 7
+
+
+class _Variable:
+    """The states of load_env(): NAMEI, NAME, EQ1, EQ2, VALUEI, VALUE, FINI, ERROR."""
+
+    def __init__(self) -> None:
+        self.state, self.quote = 0, ""
+        self.texts = {_NAME: "", _VALUE: ""}
+
+    def take(self, character: str) -> bool:
+        """Go on by one character; return whether it is used up."""
+        if self.state in (_NAME - 1, _VALUE - 1):
+            self.quote = character if character in "'\"" else ""
+            self.state += 1
+            return bool(self.quote)
+        if self.state in self.texts:
+            self._text(character)
+            return True
+        if self.state == _EQ1:
+            self.state = _EQ2 if character == "=" else _EQ1 if character in _SPACE else _ERROR
+            return True
+        if character in _SPACE:
+            return True
+        self.state += 1
+        return False
+
+    def _text(self, character: str) -> None:
+        if self.quote and character == self.quote:
+            self.state += 1
+        elif self.state == _NAME and character == "=":
+            self.state = _ERROR if self.quote else _EQ2
+        elif self.state == _NAME and not self.quote and character in _SPACE:
+            self.state = _EQ1
+        else:
+            self.texts[self.state] += character
+
+
 def load_env(line: str) -> tuple[str, str] | None:
     """Return the variable that env.c finds in a line, None if it takes the line for a job."""
-    namei, name, eq1, eq2, valuei, value, fini, error = range(8)
-    texts = {name: "", value: ""}
-    state, quote, index = namei, "", 0
-    while state != error and index < len(line):
-        character = line[index]
-        if state in (namei, valuei):
-            quote = character if character in "'\"" else ""
-            index += bool(quote)
-            state += 1
-            continue
-        index += 1
-        if state in (name, value):
-            if quote and character == quote:
-                state += 1
-            elif state == name and character == "=":
-                state = error if quote else eq2
-            elif state == name and not quote and character in " \t\n\v\f\r":
-                state = eq1
-            else:
-                texts[state] += character
-        elif state == eq1:
-            state = eq2 if character == "=" else eq1 if character in " \t\n\v\f\r" else error
-        elif character not in " \t\n\v\f\r":  # eq2 or fini
-            index -= 1
-            state += 1
-    if state != fini and not (state == value and not quote):
-        return None
-    return texts[name], texts[value].rstrip(" \t\n\v\f\r") if state == value else texts[value]
+    variable, index = _Variable(), 0
+    while variable.state < _ERROR and index < len(line):
+        index += variable.take(line[index])
+    name, value = variable.texts.values()
+    if variable.state == _FINI:
+        return name, value
+    return (name, value.rstrip(_SPACE)) if variable.state == _VALUE and not variable.quote else None

@@ -1,18 +1,21 @@
 """A real supervisord for tests: in a directory of its own, on a unix socket (and a port), stopped by its pid."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import xmlrpc.client
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.spec import SupervisorSite
 from shiftboss.host.supervisord import Supervisord
+from shiftboss.host.supervisord_transport import server_proxy
 from tests.waiting import wait_until
 
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -149,11 +152,10 @@ class TemporarySupervisord:
 
     def wait_for(self, states: dict[str, str], seconds: float = _DEADLINE_SECONDS) -> None:
         """Return when these processes have these states; raise AssertionError if they do not get there in time."""
-        wait_until(
-            lambda: states.items() <= self.states().items(),
-            seconds,
-            what=f"{states} (now {self.states()}; {self.output()})",
-        )
+        try:
+            wait_until(lambda: states.items() <= self.states().items(), seconds, what=f"{states}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {self.states()}; {self.output()}") from None
 
     def output(self) -> str:
         """Return what it printed: its log, and what it said before it had one."""
@@ -203,8 +205,35 @@ def free_port() -> int:
 
 def method(site: SupervisorSite, name: str, *arguments: object) -> object:
     """Call any XML-RPC method, also those that the port does not have (shutdown, …)."""
-    from shiftboss.host.supervisord_transport import server_proxy
-
     proxy: xmlrpc.client.ServerProxy = server_proxy(site.server, site.username, site.password, 30)
     with proxy as server:
         return getattr(server, name)(*arguments)
+
+
+def as_nobody(call: Callable[[], object]) -> str:
+    """Call in a child that gave up root; return message and hint of its HostError, or what else came."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _become("nobody")
+            os.write(writing, repr(call()).encode())
+        except ShiftbossError as error:
+            os.write(writing, f"{error.message} | {error.hint}".encode())
+        except BaseException as error:  # noqa: BLE001 - it must not go on as a copy of the test run
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        message = told.read()
+    os.waitpid(child, 0)
+    return message
+
+
+def _become(user: str) -> None:
+    """Give up root; the modules that are needed after that must be loaded already."""
+    account = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)

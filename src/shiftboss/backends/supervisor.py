@@ -1,25 +1,23 @@
 """Workers on a real Supervisor: one program file each, and only the groups that must change are touched."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 from shiftboss.backends.contract import Wanted
-from shiftboss.backends.logs import log_queries, path_facts, prepare_logs
+from shiftboss.backends.logs import log_queries, prepare_logs
 from shiftboss.backends.supervisor_conf import check, process_name, program_of, render, supervisor_name
+from shiftboss.backends.supervisor_conflicts import in_the_way, wrong_user
 from shiftboss.backends.supervisor_live import addresses, live, number_of
 from shiftboss.backends.supervisor_rules import NotReadableError, Program, read_program
+from shiftboss.backends.supervisor_seen import Seen, files_query, path_of, see, workers_of
 from shiftboss.core.errors import UserError
 from shiftboss.core.facts import (
     Answers,
     AskSupervisor,
-    PathFacts,
     ProcessFacts,
     Query,
-    ReadMatching,
     StatPath,
-    SupervisorFacts,
 )
 from shiftboss.core.managed import read_seal, seal
 from shiftboss.core.names import address
@@ -43,7 +41,6 @@ __all__ = ["SupervisorBackend", "live", "process_name", "refuse_collisions", "su
 _MODE, _SECRET_MODE = 0o644, 0o600
 _ROOT = 0
 _STOP_WAIT = re.compile(r"(?m)^stopwaitsecs\s*=\s*(\d{1,6})\b")
-_SECTION = re.compile(r"(?m)^\[([^\]\n]+)\]")
 # A program that Supervisor gave up, or that ended without a new start: nothing but a request revives it
 _DOWN = frozenset({"FATAL", "EXITED"})
 _ORDER = (MakeDirectory, CreateFile, WriteFile, RemoveFile, UpdateGroup, StartProcess)
@@ -73,11 +70,11 @@ class SupervisorBackend:
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: the daemon, our files, the logs. The daemon comes first."""
-        workers = _workers(wanted)
+        workers = workers_of(wanted)
         return (
             AskSupervisor(),
-            _our_files(wanted),
-            *(StatPath(_path(wanted, worker)) for worker in workers),
+            files_query(wanted),
+            *(StatPath(path_of(wanted, worker)) for worker in workers),
             *log_queries(wanted, _log_paths(workers)),
         )
 
@@ -86,8 +83,8 @@ class SupervisorBackend:
 
         Raises UserError for a worker that Supervisor cannot be told (see `supervisor_conf.render`).
         """
-        seen = _seen(wanted, answers, override)
-        workers = _workers(wanted)
+        seen = see(wanted, answers, override)
+        workers = workers_of(wanted)
         logs = prepare_logs(wanted, _log_paths(workers), answers, writer="root")
         blocked = {conflict.target for conflict in logs.conflicts}
         parts = [
@@ -95,55 +92,7 @@ class SupervisorBackend:
         ]
         removals = [_removal(seen, path, text) for path, text in sorted(seen.files.items())]
         notes = Plan(notes=_left_over(seen))
-        return _ordered(merge((_wrong_user(seen), logs, *parts, *removals, notes)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The answers, typed.
-
-    `files` are those of any owner whose name could be one of ours, by path; `names` says how often each name
-    at Supervisor is wanted.
-    """
-
-    wanted: Wanted
-    override: Override
-    daemon_uid: int
-    files: Mapping[str, str]
-    paths: Mapping[str, PathFacts | None]
-    groups: Mapping[str, tuple[ProcessFacts, ...]]
-    names: Counter[str]
-
-
-def _seen(wanted: Wanted, answers: Answers, override: Override) -> _Seen:
-    facts, files = answers[AskSupervisor()], answers[_our_files(wanted)]
-    assert isinstance(facts, SupervisorFacts)
-    assert isinstance(files, dict)
-    groups: dict[str, list[ProcessFacts]] = {}
-    for process in facts.processes:
-        groups.setdefault(process.group, []).append(process)
-    workers = _workers(wanted)
-    return _Seen(
-        wanted,
-        override,
-        facts.uid,
-        files,
-        {path: path_facts(answers, path) for path in (_path(wanted, worker) for worker in workers)},
-        {group: tuple(processes) for group, processes in groups.items()},
-        Counter(supervisor_name(wanted.project.name, worker.name) for worker in workers),
-    )
-
-
-def _workers(wanted: Wanted) -> tuple[Worker, ...]:
-    return tuple(unit for unit in wanted.units if isinstance(unit, Worker))
-
-
-def _our_files(wanted: Wanted) -> ReadMatching:
-    return ReadMatching(wanted.site.supervisor.conf_dir, f"{wanted.project.name}_*.conf")
-
-
-def _path(wanted: Wanted, worker: Worker) -> str:
-    return f"{wanted.site.supervisor.conf_dir}/{supervisor_name(worker.project.name, worker.name)}.conf"
+        return _ordered(merge((wrong_user(seen), logs, *parts, *removals, notes)))
 
 
 def _log_paths(workers: Iterable[Worker]) -> tuple[tuple[str, str], ...]:
@@ -155,25 +104,11 @@ def _ordered(plan: Plan) -> Plan:
     return replace(plan, actions=tuple(sorted(plan.actions, key=lambda action: _ORDER.index(type(action)))))
 
 
-def _wrong_user(seen: _Seen) -> Plan:
-    """Refuse a daemon that would run the workers as somebody else than the project's user."""
-    account, site = seen.wanted.project.account, seen.wanted.site
-    if not seen.wanted.units or seen.daemon_uid == account.uid or (site.system and seen.daemon_uid == _ROOT):
-        return Plan()
-    if site.system:
-        reason = f"Supervisor runs as uid {seen.daemon_uid} and cannot start programs as {account.name}"
-        hint = "Let supervisord run as root, or set up this project as the user that it runs as."
-    else:
-        reason = f"Supervisor runs as uid {seen.daemon_uid}, so the workers would not run as {account.name}"
-        hint = "Run the command as root (sudo), or name a Supervisor of your own under [supervisor] in config.toml."
-    return Plan(conflicts=(Conflict(seen.wanted.project.name, site.supervisor.conf_dir, reason, hint),))
-
-
-def _worker(seen: _Seen, worker: Worker) -> Plan:
-    conflict = _in_the_way(seen, worker)
+def _worker(seen: Seen, worker: Worker) -> Plan:
+    conflict = in_the_way(seen, worker)
     if conflict is not None:
         return Plan(conflicts=(conflict,))
-    path = _path(seen.wanted, worker)
+    path = path_of(seen.wanted, worker)
     program = program_of(worker, system=seen.wanted.site.system)
     content = seal(render(worker, system=seen.wanted.site.system), worker.address, comment=";")
     before = seen.files.get(path)
@@ -192,9 +127,9 @@ def _file_mode(worker: Worker) -> int:
     return _SECRET_MODE if worker.environment or worker.project.environment else _MODE
 
 
-def _closed(seen: _Seen, worker: Worker, content: str) -> Plan:
+def _closed(seen: Seen, worker: Worker, content: str) -> Plan:
     """Plan for a file that says the right thing: has it the right owner, and no more permissions than it should?"""
-    path, mode = _path(seen.wanted, worker), _file_mode(worker)
+    path, mode = path_of(seen.wanted, worker), _file_mode(worker)
     owner = _ROOT if seen.wanted.site.system else worker.project.account.uid
     facts = seen.paths[path]
     if facts is None or (facts.uid == owner and not facts.mode & ~mode):
@@ -218,7 +153,7 @@ def _file_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _changed_group(seen: _Seen, worker: Worker, before: str | None) -> Plan:
+def _changed_group(seen: Seen, worker: Worker, before: str | None) -> Plan:
     """Plan the update of a group whose file changes; Supervisor restarts all of its processes, always."""
     group = supervisor_name(worker.project.name, worker.name)
     processes = seen.groups.get(group, ())
@@ -242,12 +177,12 @@ def _stop_wait(text: str | None) -> int:
     return int(found[1]) if found else 0
 
 
-def _group(seen: _Seen, worker: Worker) -> Plan:
+def _group(seen: Seen, worker: Worker) -> Plan:
     """Plan for a file that stays as it is: does the daemon run what it says?"""
     group = supervisor_name(worker.project.name, worker.name)
     processes = seen.groups.get(group, ())
     if {p.name for p in processes} != set(program_of(worker, system=False).processes):
-        return _changed_group(seen, worker, seen.files[_path(seen.wanted, worker)])
+        return _changed_group(seen, worker, seen.files[path_of(seen.wanted, worker)])
     starts = tuple(_start(worker, process) for process in processes if process.state in _DOWN)
     return Plan(
         actions=starts, notes=_stopped(worker, processes), untouched=() if starts else (worker.address,)
@@ -272,87 +207,7 @@ def _stopped(worker: Worker, processes: tuple[ProcessFacts, ...]) -> tuple[str, 
     )
 
 
-def _in_the_way(seen: _Seen, worker: Worker) -> Conflict | None:
-    """Return what we must not touch unasked: files and programs that are not ours, or not as we left them."""
-    path = _path(seen.wanted, worker)
-    group = supervisor_name(worker.project.name, worker.name)
-    facts, text = seen.paths[path], seen.files.get(path)
-    if seen.names[group] > 1:
-        return _twice(worker, path, group)
-    if facts is not None and facts.type != "file":
-        return Conflict(
-            worker.address,
-            path,
-            f"{path} is not a regular file but a {facts.type}",
-            f"Look at it (ls -ld {path}) and move it away.",
-        )
-    if text is None:
-        return _elsewhere(worker, path, group) if group in seen.groups else None
-    return _not_ours(seen, worker, path, text)
-
-
-def _twice(worker: Worker, path: str, group: str) -> Conflict:
-    return Conflict(
-        worker.address,
-        path,
-        f"two workers would be called {group} in Supervisor",
-        "Give one of them another name.",
-    )
-
-
-def _elsewhere(worker: Worker, path: str, group: str) -> Conflict:
-    return Conflict(
-        worker.address,
-        path,
-        f"Supervisor already has a program {group}, and not from {path}",
-        f"Find its file (grep -r 'program:{group}' /etc/supervisor*) and remove the program there; if the file is "
-        f"gone already, run: supervisorctl update {group}",
-    )
-
-
-def _not_ours(seen: _Seen, worker: Worker, path: str, text: str) -> Conflict | None:
-    found = read_seal(text)
-    if found is None:
-        return _foreign(seen, worker, path, text)
-    if found.address != worker.address:
-        return Conflict(
-            worker.address,
-            path,
-            f"{path} belongs to {found.address}",
-            "Give one of the two workers another name.",
-        )
-    if found.intact or seen.override.force:
-        return None
-    return Conflict(
-        worker.address,
-        path,
-        f"{path} was changed by hand since shiftboss wrote it",
-        "Put the change into the project file, then overwrite the hand edit with --force.",
-        "--force",
-    )
-
-
-def _foreign(seen: _Seen, worker: Worker, path: str, text: str) -> Conflict | None:
-    others = set(_SECTION.findall(text)) - {f"program:{supervisor_name(worker.project.name, worker.name)}"}
-    if others:
-        return Conflict(
-            worker.address,
-            path,
-            f"{path} was not written by shiftboss, and it also holds [{min(others)}]",
-            "Move what is in it to a file of another name, or give the worker another name.",
-        )
-    if seen.override.adopt:
-        return None
-    return Conflict(
-        worker.address,
-        path,
-        f"{path} exists and was not written by shiftboss",
-        "Remove it, or take it over with --adopt (a copy is kept).",
-        "--adopt",
-    )
-
-
-def _removal(seen: _Seen, path: str, text: str) -> Plan:
+def _removal(seen: Seen, path: str, text: str) -> Plan:
     """Plan for a file that no wanted worker has: gone if it is ours."""
     found = read_seal(text)
     project, _, unit = (found.address if found else "").partition("/")
@@ -370,7 +225,7 @@ def _removal(seen: _Seen, path: str, text: str) -> Plan:
     return Plan(actions=(remove, UpdateGroup(found.address, group, "remove", _stop_wait(text), restarts)))
 
 
-def _left_over(seen: _Seen) -> tuple[str, ...]:
+def _left_over(seen: Seen) -> tuple[str, ...]:
     """Name programs that look like the project's and have no file: of an interrupted removal, or not ours."""
     prefix, conf_dir = supervisor_name(seen.wanted.project.name, ""), seen.wanted.site.supervisor.conf_dir
     return tuple(

@@ -26,6 +26,8 @@ def units_of(
     if text is not None:
         target = parse_target(text)
         resolved = resolve_target(session, target)
+        if target.process is not None:
+            select(resolved, target)  # raises if there is no such process
         return [(resolved, resolved.units if target.unit is None else (resolved.unit(target.unit),))], []
     found, errors = [], list(session.catalog.errors.values())
     for name, entry in sorted(session.catalog.entries.items()):

@@ -8,7 +8,7 @@ from shiftboss.core.names import suggest
 from shiftboss.core.options import Values, filled_word, used_in
 from shiftboss.core.preset import Option, Preset
 from shiftboss.core.propose import holds
-from shiftboss.core.release import ReleaseFacts, needs_shell
+from shiftboss.core.release import ReleaseFacts, needs_shell, printable
 from shiftboss.core.spec import Project
 from shiftboss.core.tables import Command as Written
 from shiftboss.core.tables import ScheduleTable, WorkerTable
@@ -103,7 +103,7 @@ def _procfile_line(name: str, options: Values, facts: ReleaseFacts, where: str) 
     if wanted not in lines:
         known = f"It has: {', '.join(lines)}." if lines else "The release has no Procfile."
         raise UserError(
-            f"no line '{wanted}' in the Procfile{suggest(wanted, lines)}",
+            f"no line '{printable(wanted)}' in the Procfile{suggest(wanted, lines)}",
             where=f"{where}.options.line",
             hint=known,
         )

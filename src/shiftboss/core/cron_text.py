@@ -13,6 +13,7 @@ MONTH_NAMES = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
+_ORDINAL_ENDINGS = {1: "st", 2: "nd", 3: "rd"}  # codespell:ignore nd
 _NTH_WORDS = ("last", "first", "second", "third", "fourth", "fifth")
 _MONDAY_FIRST = (1, 2, 3, 4, 5, 6, 0)
 _SOME_LEAP_YEAR = datetime.combine(date(2000, 1, 1), time())
@@ -214,10 +215,9 @@ def values(bits: int) -> list[int]:
 
 def ordinal(number: int) -> str:
     """Return `1st`, `2nd`, `3rd`, `4th`, `11th`, `21st`."""
-    ending = (
-        "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    )  # codespell:ignore nd
-    return f"{number}{ending}"
+    if number // 10 % 10 == 1:
+        return f"{number}th"
+    return f"{number}{_ORDINAL_ENDINGS.get(number % 10, 'th')}"
 
 
 def _every(step: int, unit: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import suggest
 from shiftboss.core.preset import PLACEHOLDER, Option, Preset, Value
-from shiftboss.core.release import Guess, ReleaseFacts
+from shiftboss.core.release import Guess, ReleaseFacts, printable
 
 Values = Mapping[str, Value]
 
@@ -28,7 +28,7 @@ def option_values(
     does not have and for a value that is out of its type, bounds or choices.
     """
     for name, value in given.items():
-        _check(name, value, preset, f"{where}.options.{name}")
+        _check(name, value, preset, f"{where}.options.{printable(name)}")
     values: dict[str, Value] = {}
     for name, option in preset.options.items():
         known = given[name] if name in given else _known(option, facts, context)
@@ -49,7 +49,7 @@ def _check(name: str, value: Value, preset: Preset, where: str) -> None:
         )
     if not _is_of_type(value, option):
         raise UserError(
-            f"must be {_EXPECTED[option.type]}, not {value!r}", where=where, hint=_described(option)
+            f"must be {_EXPECTED[option.type]}, not {value!r:.60}", where=where, hint=_described(option)
         )
     problem = _out_of_bounds(value, option)
     if problem:

@@ -137,7 +137,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cron: str = ""
     processes: int = 1
     singleton: str = ""
-    start_seconds: int = 1
+    start_seconds: int = 3
     stop: StopRule
     options: dict[str, Option] = {}
     environment: dict[str, str] = {}

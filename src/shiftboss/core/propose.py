@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from shiftboss.core.entrypoints import node_words
 from shiftboss.core.errors import UserError
 from shiftboss.core.lockfiles import named
 from shiftboss.core.names import suggest
@@ -130,7 +131,7 @@ def _procfile_proposals(facts: ReleaseFacts, presets: Presets) -> Iterator[Propo
     for line, command in facts.procfile:
         if line in _NOT_WORKERS:
             continue
-        preset = presets[_preset_of(command, presets)]
+        preset = presets[_preset_of(command, facts, presets)]
         reasons = (f"line '{line}' of Procfile",)
         name = _unit_name(line)
         yield Proposal(
@@ -138,14 +139,29 @@ def _procfile_proposals(facts: ReleaseFacts, presets: Presets) -> Iterator[Propo
         )
 
 
-def _preset_of(command: str, presets: Presets) -> str:
-    if not needs_shell(command):
-        given = command_words(command)
-        words = frozenset(given) | {word.rpartition("/")[2] for word in given}
-        for preset in _by_rank(presets):
-            if preset.procfile_words and words.issuperset(preset.procfile_words):
-                return preset.name
+def _preset_of(command: str, facts: ReleaseFacts, presets: Presets) -> str:
+    """Return the preset whose program a line starts, `custom` if none is known."""
+    if needs_shell(command):
+        return "custom"
+    given = command_words(command)
+    words = frozenset(given) | {word.rpartition("/")[2] for word in given}
+    for preset in _by_rank(presets):
+        if preset.procfile_words and words.issuperset(preset.procfile_words):
+            return preset.name
+        if _starts_guessed_file(preset, command, facts):
+            return preset.name
     return "custom"
+
+
+def _starts_guessed_file(preset: Preset, command: str, facts: ReleaseFacts) -> bool:
+    """Tell whether a line is `node FILE` with the very file that the preset would start."""
+    simple = node_words(command)
+    guesses = {name for condition in preset.detect for name in condition.guesses} & {
+        "node_file",
+        "node_worker",
+    }
+    files = {facts.guesses[name].value for name in guesses if name in facts.guesses}
+    return simple is not None and simple[0] in files and fits(preset, facts) is not None
 
 
 def _unit_name(line: str) -> str:

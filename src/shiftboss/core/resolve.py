@@ -1,8 +1,8 @@
 """Tables -> values: `Site`, `Project`, `LogPolicy`, with every path absolute and every default filled in."""
 
+import posixpath
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.spec import DEFAULT_PATH, Account, Environment, LogPolicy, Project, Site, SupervisorSite
@@ -31,10 +31,10 @@ def log_policy(size: int | str | None, backups: int | None, where: str) -> LogPo
 
 def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
     """Resolve config.toml: relative paths against its directory, gaps from `defaults`."""
-    base = PurePosixPath(config_file).parent
+    base = posixpath.dirname(config_file)
 
     def path(value: str | None, default: str) -> str:
-        return str(base / value) if value else default
+        return posixpath.join(base, value) if value else default
 
     user = tables.layout.user or defaults.user
     if user.replace("{project}", "").strip("{}") != user.replace("{project}", ""):
@@ -60,21 +60,21 @@ def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
     )
 
 
-def _supervisor(tables: SiteFile, base: PurePosixPath) -> SupervisorSite:
+def _supervisor(tables: SiteFile, base: str) -> SupervisorSite:
     table = tables.supervisor
     return SupervisorSite(
-        conf_file=str(base / table.conf_file) if table.conf_file else "",
-        conf_dir=str(base / table.conf_dir) if table.conf_dir else "",
+        conf_file=posixpath.join(base, table.conf_file) if table.conf_file else "",
+        conf_dir=posixpath.join(base, table.conf_dir) if table.conf_dir else "",
         server=_server_url(table.server, base),
         username=table.username or "",
         password=table.password or "",
     )
 
 
-def _server_url(server: str | None, base: PurePosixPath) -> str:
+def _server_url(server: str | None, base: str) -> str:
     """Resolve `unix://relative.sock` against the directory of config.toml."""
     if server and server.startswith("unix://"):
-        return f"unix://{base / server.removeprefix('unix://')}"
+        return f"unix://{posixpath.join(base, server.removeprefix('unix://'))}"
     return server or ""
 
 
@@ -85,7 +85,7 @@ def project_user(site: Site, name: str, table: ProjectTable) -> str:
 
 def make_project(site: Site, name: str, table: ProjectTable, account: Account) -> Project:
     """Resolve a project: paths from its own table or the layout, PATH with its interpreters first."""
-    own = (str(PurePosixPath(program).parent) for program in table.interpreters.values())
+    own = (posixpath.dirname(program) for program in table.interpreters.values())
     usual = DEFAULT_PATH.split(":")
     path = ":".join(dict.fromkeys([*(d for d in own if d not in usual), *usual]))
     return Project(

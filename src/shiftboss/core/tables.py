@@ -139,7 +139,7 @@ class WorkerTable(Table, frozen=True, kw_only=True):
     ] = None
     start_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=3600)] | None,
-        Meta(description="Seconds it must stay up to count as running."),
+        Meta(description="Seconds it must stay up to count as running (default 3, or the preset's)."),
     ] = None
     log_max_size: LogSizeField = None
     log_backups: LogBackupsField = None

@@ -6,6 +6,7 @@ Paths are below `root`, so that tests can show other machines.
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _DAEMONS = frozenset({"cron", "crond"})
 _READS = "etc/cron.d"  # compiled into cron and cronie; where another directory is mounted there, that one
 _SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")  # Debian's, cronie's
 _LIMIT = 256 * 1024
+_COARSE_CLOCK_SECONDS = 0.02
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BEFORE_USER = re.compile(
     r"^([ \t]*(?:@[a-z]+|[^\s#=]+(?:[ \t]+[^\s=]+){4})[ \t]+)[^\s=]+[ \t]+(?=\S)", re.ASCII
@@ -65,6 +67,23 @@ class RealCronDaemon:
                 return _complaint(RealCommands().run((*checker, file.name)))
         except OSError as error:
             raise refused("write a temporary file in", tempfile.gettempdir(), error) from error
+
+    def announce(self, path: str) -> None:
+        """Make sure that a running daemon sees a file in its directory that was just written or removed.
+
+        Takes up to a second. Cron looks once a minute and compares modification times of the directory and of
+        files in whole seconds: of two changes in one second, with its look between them, it never sees the
+        second one (seen on Debian's 3.0pl1-162), and a new job would not start, or a removed one not end.
+        """
+        # file times come from the wall clock, from a coarse one that may be some milliseconds behind
+        time.sleep(1 - time.time() % 1 + _COARSE_CLOCK_SECONDS)
+        for touched in (path, os.path.dirname(path)):
+            try:
+                os.utime(touched, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # the file was removed
+            except OSError as error:
+                raise refused("touch", touched, error) from error
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:
         """Return path and text of every crontab of this machine but our own file, as far as we may read them.

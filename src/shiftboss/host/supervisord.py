@@ -63,8 +63,13 @@ class Supervisord:
         self._call("stopProcessGroup", group, False)
 
     def start_process(self, name: str) -> None:
-        """Start `group:process`; does not wait. One that runs already is no error."""
+        """Start `group:process`; does not wait. One that runs already is no error, one that still stops is."""
         self._call("startProcess", name, False, unless=_ALREADY_STARTED)
+        if self._call("getProcessInfo", name)["statename"] == "STOPPING":  # Supervisor drops such a request
+            raise HostError(
+                f"cannot start {name}: it is still stopping",
+                hint="Wait until it has stopped (shiftboss status), then run the command again.",
+            )
 
     def stop_process(self, name: str) -> None:
         """Ask `group:process` to stop; does not wait. One that is stopped already is no error."""

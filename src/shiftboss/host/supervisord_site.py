@@ -28,7 +28,7 @@ _INSTALL = (
 )
 
 
-def locate(site: SupervisorSite) -> SupervisorSite:
+def locate(site: SupervisorSite, *, usual_files: tuple[str, ...] = USUAL_FILES) -> SupervisorSite:
     """Return `site` with server, login and include directory filled in from the server's supervisord.conf.
 
     What `site` says holds; with both `server` and `conf_dir` given, no file is looked for. Raises HostError
@@ -39,7 +39,7 @@ def locate(site: SupervisorSite) -> SupervisorSite:
         check_server(site.server)
     if not site.conf_file and site.server and site.conf_dir:
         return replace(site, conf_dir=_existing(site.conf_dir))
-    conf = _read(site.conf_file or _usual_file())
+    conf = _read(site.conf_file or _usual_file(usual_files))
     conf_dir = (
         _covered(conf, _existing(site.conf_dir)) if site.conf_dir else _existing(_include_directory(conf))
     )
@@ -109,11 +109,11 @@ class _Conf:
         return tuple(os.path.join(self.here, pattern) for pattern in self.get("include", "files").split())
 
 
-def _usual_file() -> str:
-    for path in USUAL_FILES:
+def _usual_file(usual_files: tuple[str, ...]) -> str:
+    for path in usual_files:
         if os.path.exists(path):
             return path
-    raise HostError(f"cannot find Supervisor: there is no {USUAL_FILES[0]}", hint=_INSTALL)
+    raise HostError(f"cannot find Supervisor: there is no {usual_files[0]}", hint=_INSTALL)
 
 
 def _read(path: str) -> _Conf:

@@ -13,6 +13,8 @@ from shiftboss.setup.verify import mark_logs, verify_workers
 
 _POLL_SECONDS = 0.1
 _STOP_MARGIN_SECONDS = 15
+# npm ends before the node that it started: the port may be free only at the second try
+_PATIENCE_SECONDS = 8
 _AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", None})
 
 
@@ -25,12 +27,19 @@ class Restarted:
     new_pid: int
 
 
-def start(machine: Machine, site: Site, selections: Iterable[Selection], progress: Progress) -> None:
+def start(
+    machine: Machine,
+    site: Site,
+    selections: Iterable[Selection],
+    progress: Progress,
+    *,
+    patience_seconds: float = 0,
+) -> None:
     """Start processes and wait until they stay up. Raises HostError with the program's own words."""
     chosen = tuple(selections)
     marks = mark_logs(machine, (selection.worker for selection in chosen))
     _each(machine, site, chosen, lambda live, worker, process: live.start(worker, process))
-    verify_workers(machine, site, chosen, marks, progress)
+    verify_workers(machine, site, chosen, marks, progress, patience_seconds=patience_seconds)
 
 
 def stop(machine: Machine, site: Site, selections: Iterable[Selection], progress: Progress) -> None:
@@ -50,7 +59,7 @@ def restart(
     before = _pids(machine, site, chosen)
     _each(machine, site, chosen, lambda live, worker, process: live.stop(worker, process))
     _wait_until_gone(machine, site, chosen, progress)
-    start(machine, site, chosen, progress)
+    start(machine, site, chosen, progress, patience_seconds=_PATIENCE_SECONDS)
     after = _pids(machine, site, chosen)
     return tuple(Restarted(name, before.get(name), pid) for name, pid in after.items())
 

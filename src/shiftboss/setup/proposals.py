@@ -14,7 +14,7 @@ from shiftboss.setup.catalog import Catalog, project_path
 from shiftboss.setup.detect import load_preset, load_presets, preset_names, read_release
 from shiftboss.setup.laravel import scheduled_tasks
 from shiftboss.setup.requests import CUSTOM, Command, Request, ScheduleRequest, WorkerRequest
-from shiftboss.setup.units import require_release, resolve_project
+from shiftboss.setup.units import forgotten_project, require_release, resolve_project
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,10 @@ def needs_of(machine: Machine, site: Site, catalog: Catalog, name: str) -> list[
 def _release(machine: Machine, site: Site, catalog: Catalog, name: str) -> tuple[Project, ReleaseFacts]:
     entry = catalog.entry(name)
     tables = entry.tables if entry else project_file("", project_path(site, name))
+    require_release(
+        machine, forgotten_project(machine, site, name, tables)
+    )  # first what is most likely wrong
     project = resolve_project(machine, site, name, tables)
-    require_release(machine, project)
     return project, read_release(machine.files, project.account, project.current)
 
 

@@ -37,17 +37,22 @@ def verify_workers(
     selections: Iterable[Selection],
     marks: Mapping[str, LogMark],
     progress: Progress,
+    *,
+    patience_seconds: float = 0,
 ) -> None:
     """Wait until every chosen process is RUNNING, that is, has outlived its start seconds.
 
-    Raises HostError with the program's own last lines and the likely cause as soon as one fails.
+    Raises HostError with the program's own last lines and the likely cause as soon as one fails; a failed try
+    that is followed by another one (BACKOFF) counts only after `patience_seconds`.
     """
+    patient_until = machine.clock.monotonic() + patience_seconds
     left = {selection.worker.address: selection for selection in selections}
     longest = max((selection.worker.start_seconds for selection in left.values()), default=0)
     deadline = machine.clock.monotonic() + longest + _MARGIN_SECONDS
     while left:
         for address, processes in statuses(machine, site, left.values()).items():
-            _refuse_failed(machine, left[address].worker, processes, marks)
+            failed = _FAILED if machine.clock.monotonic() >= patient_until else _FAILED - {"BACKOFF"}
+            _refuse_failed(machine, left[address].worker, processes, marks, failed)
             if all(process.state == "RUNNING" for process in processes):
                 del left[address]
                 progress.step(f"{address} runs: {_pids(processes)}")
@@ -63,10 +68,14 @@ def _pids(processes: Iterable[ProcessStatus]) -> str:
 
 
 def _refuse_failed(
-    machine: Machine, worker: Worker, processes: Iterable[ProcessStatus], marks: Mapping[str, LogMark]
+    machine: Machine,
+    worker: Worker,
+    processes: Iterable[ProcessStatus],
+    marks: Mapping[str, LogMark],
+    failed: frozenset[str],
 ) -> None:
     for process in processes:
-        if process.state in _FAILED:
+        if process.state in failed:
             raise failure(machine, worker, process, marks.get(worker.address))
 
 

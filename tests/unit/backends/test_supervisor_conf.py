@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from supervisor.options import ServerOptions, UnhosedConfigParser, expand
 from supervisor.process import Subprocess
+from tests.supervisor_programs import ENVIRONMENTS, NAMES, PROGRAM, UNQUOTED, WORDS, worker
 
 from shiftboss.backends.supervisor_conf import (
     check,
@@ -22,34 +23,6 @@ from shiftboss.backends.supervisor_conf import (
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.managed import seal
 from shiftboss.core.spec import Account, Environment, LogPolicy, Project, StopPolicy, Worker
-
-ACCOUNT = Account("root", 0, 0, "root", "/root")  # a user that every machine has
-PROGRAM = "/bin/sh"  # Supervisor looks whether it is there
-
-TRICKY = [
-    " ;", " #", "\t;", "\u00a0;", "\u2028#", "\x1f;", "é;", ";", "#", "%", "%%", "%s", "%(here)s", "%%(here)s", "%(ENV_HOME)s",
-    "%(program_name)s", "%(process_num)02d", "'", '"', "\\", "\\\\", "\\'", "$", "${HOME}", "`id`", "{}", "[program:x]",
-    "=", ":", ",", " ", "  ", "\u3000", "~", "*", "é", "日本語", "🙂", "-", "a", "A=1", "\x85", "\x1c",
-]  # fmt: skip
-NO_LINE_BREAK = st.characters(codec="utf-8", exclude_characters="\0\n\r")
-TEXT = st.lists(st.sampled_from(TRICKY) | NO_LINE_BREAK, max_size=8).map("".join)
-WORDS = st.lists(TEXT, max_size=5).map(lambda rest: (PROGRAM, *rest))
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
-UNQUOTED = TEXT.map(lambda text: text.replace("'", "").replace('"', ""))
-
-
-def worker(
-    argv: tuple[str, ...] = (PROGRAM, "-c", "true"),
-    environment: Environment = (),
-    *,
-    directory: str = "/srv",
-    logs: str = "/tmp",
-    **changes: object,
-) -> Worker:
-    """A worker of the project myapp; `changes` are any other fields."""
-    project = Project("myapp", directory, logs, ACCOUNT)
-    plain = Worker(project, "queue", "custom", "supervisor", argv, environment=environment)
-    return replace(plain, **changes)  # type: ignore[arg-type]  # the fields of a dataclass by name
 
 
 class Reading:
@@ -102,7 +75,7 @@ def test_words_arrive_as_written(directory: Path, argv: tuple[str, ...]) -> None
     assert Reading(directory, render(unit, system=True)).argv == argv
 
 
-@given(environment=st.dictionaries(NAMES, TEXT, max_size=4).map(lambda d: tuple(d.items())))
+@given(environment=ENVIRONMENTS)
 @example(environment=(("A", "x ; y"), ("B", "%(here)s"), ("C", "it's \\n"), ("D", ""), ("E", '{"a": "b c"}')))
 def test_variables_arrive_as_written_or_are_refused_by_name(
     directory: Path, environment: Environment

@@ -16,6 +16,7 @@ from shiftboss.core.tables import ScheduleTable, WorkerTable
 from shiftboss.setup.detect import load_preset, preset_names
 
 LARAVEL = facts_of({"artisan": "", "composer.json": '{"require": {"laravel/framework": "^11"}}'})
+PROCFILE = facts_of({"Procfile": "mails: php artisan queue:work --queue=mails\nclock: A=1 php x $Y\n"})
 PROGRAMS = {
     word: f"/usr/bin/{word}"
     for word in (
@@ -221,6 +222,12 @@ def test_options_are_put_into_the_command_and_unset_ones_drop_their_word() -> No
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("preset", ["laravel-queue", "procfile"])
+def test_a_key_or_value_with_a_line_break_gives_an_error_of_one_line(preset: str) -> None:
+    assert "a?b" in refusal({"preset": preset, "options": {"a\nb": "x"}}, PROCFILE).where
+    assert "\n" not in refusal({"preset": preset, "options": {"a\nb": "x", "line": "x\ny"}}, PROCFILE).message
+
+
 def test_an_empty_text_takes_a_default_away() -> None:
     assert not [
         word
@@ -328,8 +335,6 @@ def test_the_schedule_of_beat_outlives_a_release() -> None:
 
 
 # Procfile
-
-PROCFILE = facts_of({"Procfile": "mails: php artisan queue:work --queue=mails\nclock: A=1 php x $Y\n"})
 
 
 def test_a_procfile_worker_follows_the_line_of_its_name() -> None:

@@ -45,7 +45,7 @@ def test_a_minimal_preset() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"sumary": "x"}, "sumary"),
+        ({"extra": "x"}, "extra"),
         ({"kind": "timer"}, "$.kind"),
         ({"rank": "first"}, "$.rank"),
         ({"stop": {}}, "margin"),
@@ -261,6 +261,16 @@ def test_a_procfile_line_of_a_known_program_gets_its_preset_and_is_not_proposed_
         ("laravel-queue", "worker", "php artisan queue:work --queue=high"),
         ("laravel-scheduler", "scheduler", None),
         ("celery-beat", "beat", "celery -A shop beat"),
+    ]
+
+
+def test_a_procfile_line_that_starts_the_worker_that_was_found_is_not_proposed_twice() -> None:
+    package = '{"dependencies": {"bullmq": "^5"}}'
+    texts: dict[str, str | None] = {
+        "package.json": package, "worker.js": "new Worker('x', f)", "Procfile": "mails: node ./worker.js --fast"
+    }  # fmt: skip
+    assert [(p.preset_name, p.unit_name, p.command) for p in proposed(texts)] == [
+        ("bullmq", "mails", "node ./worker.js --fast")
     ]
 
 
