@@ -1,10 +1,13 @@
 """A whole server for each test that asks for one."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.public_copy import make_public_copy
 from tests.e2e.server import Server
 
 
@@ -17,3 +20,13 @@ def server(public_tmp: Path) -> Iterator[Server]:
             yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def public_copy() -> Iterator[Path]:
+    """Give a directory with a copy of shiftboss that every user may run."""
+    directory = Path(tempfile.mkdtemp(prefix="shiftboss-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    make_public_copy(directory)
+    yield directory
+    shutil.rmtree(directory)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.supervisord import TemporarySupervisord
+from tests.waiting import wait_until
 
 APPS = Path(__file__).parent / "apps"
 SHIFTBOSS = (sys.executable, "-m", "shiftboss")
@@ -52,12 +53,12 @@ class Server:
     def config(self) -> Path:
         return self.directory / "etc" / "config.toml"
 
-    def write_config(self, extra: str = "") -> None:
-        """Write config.toml; `extra` stands at its end."""
+    def write_config(self, extra: str = "", *, supervisor: str = "") -> None:
+        """Write config.toml; `supervisor` are more lines of its [supervisor], `extra` stands at its end."""
         self.config.write_text(
             f'[layout]\nprojects = "{self.directory}/projects"\nlogs = "{self.directory}/logs"\n\n'
             f'[backend]\nworkers = "supervisor"\nschedules = "cron"\n\n'
-            f'[supervisor]\nconf_file = "{self.supervisord.conf_file}"\n\n'
+            f'[supervisor]\nconf_file = "{self.supervisord.conf_file}"\n{supervisor}\n'
             f'[cron]\ndir = "{self.cron_dir}"\n\n[logrotate]\ndir = "{self.directory}/logrotate.d"\n{extra}'
         )
 
@@ -76,7 +77,7 @@ class Server:
     def close(self) -> None:
         """Remove the users; the directory is removed by whoever made it."""
         for user in self.users:
-            subprocess.run(["userdel", user], check=True, capture_output=True)
+            wait_until(lambda user=user: _removed(user), 30, what=f"the last process of {user}", interval=0.2)
 
     def run(self, *arguments: str, program: tuple[str, ...] = SHIFTBOSS, stdin: str | None = None) -> Answer:
         """Run shiftboss as root with this server's configuration."""
@@ -108,6 +109,11 @@ class Server:
                 if not path.is_dir() and path.name != "lock":
                     found[str(path)] = (facts.st_uid, facts.st_mode, content)
         return found
+
+
+def _removed(user: str) -> bool:
+    """Remove a user; it is refused while a job that a scheduler left in the background still runs."""
+    return subprocess.run(["userdel", user], check=False, capture_output=True).returncode == 0
 
 
 @dataclass

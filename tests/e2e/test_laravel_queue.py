@@ -103,10 +103,10 @@ def test_setting_it_up_again_changes_nothing_and_remove_leaves_nothing(server: S
 def test_a_worker_that_cannot_start_is_reported_with_its_own_words(server: Server) -> None:
     project = laravel_project(server)
 
-    answer = server.run("setup", project.name, "custom", "php artisan no:such-command")
+    answer = server.run("setup", project.name, "custom", "php artisan nope")
 
     assert answer.status == 1, answer
-    assert 'Command "no:such-command" is not defined' in answer.stderr
+    assert 'Command "nope" is not defined' in answer.stderr
     assert str(project.logs / "custom.log") in answer.stderr
     assert "Traceback" not in answer.stderr
 

@@ -196,11 +196,12 @@ def test_no_daemon_reads_a_directory_that_does_not_exist(tmp_path: Path):
     assert RealCronDaemon().reader(str(tmp_path / "none")) is None
 
 
-def proc(root: Path, pid: int, comm: str, parent: int = 1, uid: int = 0) -> None:
+def proc(root: Path, pid: int, comm: str, parent: int = 1, uid: int = 0, program: str | None = None) -> None:
     directory = root / "proc" / str(pid)
     directory.mkdir(parents=True)
     (directory / "comm").write_text(f"{comm}\n")
     (directory / "status").write_text(f"Name:\t{comm}\nPPid:\t{parent}\nUid:\t{uid}\t0\t0\t0\n")
+    (directory / "cmdline").write_text(f"/usr/sbin/{comm}\0-f\0" if program is None else program)
     (directory / "root").symlink_to(root)
 
 
@@ -213,6 +214,13 @@ def test_the_daemon_is_named_and_not_its_children(tmp_path: Path, comm: str):
     proc(tmp_path, 50, "sshd")
     proc(tmp_path, 60, comm, uid=1000)
     assert RealCronDaemon(str(tmp_path)).reader(str(tmp_path / "etc/cron.d")) == 700
+
+
+@pytest.mark.parametrize("program", ["CRON\0-f\0", "/USR/SBIN/CRON\0", ""], ids=["job", "path", "zombie"])
+def test_a_job_that_outlives_the_daemon_is_no_daemon(tmp_path: Path, program: str):
+    (tmp_path / "etc/cron.d").mkdir(parents=True)
+    proc(tmp_path, 701, "cron", program=program)
+    assert RealCronDaemon(str(tmp_path)).reader(str(tmp_path / "etc/cron.d")) is None
 
 
 def test_all_crontabs_but_our_own_are_read_as_far_as_they_can_be(tmp_path: Path):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from shiftboss.backends.contract import Wanted
+from shiftboss.backends.cron_duplicates import duplicates
 from shiftboss.backends.cron_line import crontab_path, render_crontab
 from shiftboss.backends.logs import LogPaths, log_queries, path_facts, prepare_logs
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
@@ -16,6 +17,8 @@ from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
 from shiftboss.core.plan import Override, Plan, merge
 from shiftboss.core.spec import Project, Schedule, Unit, UnitKind
+
+__all__ = ["DIALECT", "CronBackend", "duplicates"]
 
 DIALECT = "debian"
 # cron of Debian reads crontabs in the zone of the server and knows no other (crontab(5), LIMITATIONS)

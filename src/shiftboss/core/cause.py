@@ -56,6 +56,16 @@ def likely_cause(texts: Sequence[str]) -> str:
     return ""
 
 
+def telling_lines(lines: Sequence[str], count: int = 5) -> tuple[str, ...]:
+    """Return the lines worth showing: the last ones, and before them the line that tells the cause."""
+    shown = tuple(lines[-count:])
+    for pattern, _ in _RULES:
+        for line in reversed(lines):
+            if pattern.search(line):
+                return shown if line in shown else (line, *shown[1:])
+    return shown
+
+
 def port_in(texts: Sequence[str]) -> int | None:
     """Return the TCP port that the texts call taken, None if they name none."""
     for text in reversed(texts):

@@ -45,7 +45,9 @@ def explain(text: str, dialect: str, zone: ZoneInfo, after: datetime, count: int
         return Explanation("", (), (), f"{error.message}. {error.hint}".removesuffix(". "))
     findings = lint(text, dialect)
     fatal = [finding.message for finding in findings if finding.fatal]
-    notes = tuple(Finding(f"dst-{note.kind}", note.message, fatal=False) for note in dst_notes(expression, zone, after))
+    notes = tuple(
+        Finding(f"dst-{note.kind}", note.message, fatal=False) for note in dst_notes(expression, zone, after)
+    )
     return Explanation(
         describe(expression),
         tuple(times(expression, after, zone, count)),

@@ -120,7 +120,10 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One preset file. `verified` is whether we ran it for real; `source` is where its facts come from."""
+    """One preset file. `verified` is whether we ran it for real; `source` is where its facts come from.
+
+    `simpler` names the preset that takes its place in a project that it does not fit and that one does.
+    """
 
     name: str
     summary: str
@@ -131,6 +134,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rank: int
     group: Literal["", "queue", "node"] = ""
     aliases: tuple[str, ...] = ()
+    simpler: str = ""
     command: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     needs: tuple[str, ...] = ()

@@ -185,7 +185,8 @@ def resolve_kind(word: str, facts: ReleaseFacts, presets: Presets) -> Preset:
 
     `queue` and `node` pick the one that fits; otherwise it is the name of a preset, an alias of it or its last
     part (`horizon`). Raises UserError: unknown word; nothing fits; a queue that Horizon runs; a preset
-    whose files the release does not have.
+    whose files the release does not have. Where a simpler preset does the same (`npm start` that is just
+    `node server.js`), that one is returned.
     """
     if word in {"queue", "node"}:
         return _fitting_of_group(word, facts, presets)
@@ -195,6 +196,9 @@ def resolve_kind(word: str, facts: ReleaseFacts, presets: Presets) -> Preset:
             f"unknown kind {word[:40]!r}{suggest(word, (*SHORT_NAMES, *presets))}",
             hint=f"Use {', '.join(SHORT_NAMES)} or a preset: {', '.join(sorted(presets))}.",
         )
+    simpler = presets.get(preset.simpler)
+    if simpler is not None and fits(preset, facts) is None and fits(simpler, facts) is not None:
+        return simpler
     _require_files(preset, facts)
     return preset
 

@@ -54,10 +54,10 @@ def acting_as(account: Account) -> Iterator[None]:
         yield
         return
     groups, gid = os.getgroups(), os.getegid()
-    os.setgroups(groups_of(account))
-    os.setegid(account.gid)
-    os.seteuid(account.uid)
     try:
+        os.setgroups(groups_of(account))
+        os.setegid(account.gid)
+        os.seteuid(account.uid)
         yield
     finally:
         os.seteuid(0)

@@ -1,5 +1,6 @@
 """Other programs, run to the end with a deadline and a bound on what they may print."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -12,6 +13,7 @@ from shiftboss.host.accounts import acting_as, groups_of
 
 NOT_FOUND, TIMED_OUT = 127, 124  # as sh(1) and timeout(1) report them
 _MAX_OUTPUT = 1024 * 1024
+_GRACE_SECONDS = 0.2
 
 
 class RealCommands:
@@ -28,7 +30,8 @@ class RealCommands:
         try:
             process = _started(argv, account, directory)
         except OSError as error:
-            return Finished(NOT_FOUND, stderr=f"{argv[0]}: {(error.strerror or str(error)).lower()}")
+            what = error.filename or argv[0]  # the program, or the directory that it should start in
+            return Finished(NOT_FOUND, stderr=f"{what}: {(error.strerror or str(error)).lower()}")
         try:
             stdout, stderr, in_time = _outputs(process, time.monotonic() + timeout)
         finally:
@@ -40,7 +43,7 @@ class RealCommands:
 
     def find(self, name: str, path: str, account: Account) -> str | None:
         with acting_as(account):
-            for directory in path.split(":"):
+            for directory in filter(os.path.isabs, path.split(":")):
                 candidate = os.path.join(directory, name)
                 if os.path.isfile(candidate) and os.access(candidate, os.X_OK, effective_ids=True):
                     return candidate
@@ -91,8 +94,12 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()
-    if process.poll() is None:
-        try:
-            process.wait(0.2)  # it closed its outputs and is about to end by itself
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + _GRACE_SECONDS  # it closed its outputs and is about to end by itself
+    while not _has_ended(process.pid) and time.monotonic() < deadline:
+        time.sleep(_GRACE_SECONDS / 20)
+    with contextlib.suppress(PermissionError):  # set-user-ID programs, where we are not root
+        os.killpg(process.pid, signal.SIGKILL)  # nobody waited for it yet, so its number is still its own
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -46,7 +46,7 @@ class RealCronDaemon:
             for pid, parent in _root_processes(self._root / "proc")
             if wanted is not None and _identity(self._root / f"proc/{pid}/root" / _READS) == wanted
         }
-        # while a job runs, children of the daemon bear its name
+        # until it calls itself otherwise, a new child looks like the daemon
         return next((pid for pid, parent in sorted(found.items()) if parent not in found), None)
 
     def accepts(self, text: str) -> str | None:
@@ -137,6 +137,10 @@ def _root_processes(proc: Path) -> Iterator[tuple[int, int]]:
     """Yield pid and parent of the processes of root that are called like a cron daemon."""
     for entry in _listed(proc):
         if not entry.name.isdigit() or _first_line(entry / "comm") not in _DAEMONS:
+            continue
+        # the child that looks after a job outlives the daemon; it calls itself CRON (do_command.c), a zombie nothing
+        program = (_text(entry / "cmdline") or "").partition("\0")[0]
+        if os.path.basename(program) not in _DAEMONS:
             continue
         lines = (_text(entry / "status") or "").splitlines()
         fields = dict(line.split(":", 1) for line in lines if ":" in line)

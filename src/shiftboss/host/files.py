@@ -15,8 +15,8 @@ from shiftboss.core.spec import Account
 from shiftboss.host.accounts import acting_as
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
-_LIMIT = 1024 * 1024
-_MAX_LINKS = 20
+LIMIT = 1024 * 1024
+MAX_LINKS = 20
 
 
 class RealFiles:
@@ -24,29 +24,30 @@ class RealFiles:
 
     def read(self, path: str) -> str | None:
         with refusing("read", path):
-            return _text(_read_at(path, _READ, _LIMIT), path)
+            data = _read_at(path)
+        return None if data is None else decoded(data, path)
 
     def read_as(self, account: Account, path: str, *, limit: int) -> str | None:
         try:
             with acting_as(account):  # so a link leads nowhere that the account could not go by itself
                 descriptor = os.open(path, _READ & ~os.O_NOFOLLOW)
             with os.fdopen(descriptor, "rb"):
-                data = _regular_content(descriptor, limit)
+                return _content(descriptor, limit).decode(errors="replace")
         except OSError:
             return None
-        return None if data is None else data.decode(errors="replace")
 
     def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
         found = {}
-        with refusing("read", directory):
-            names = sorted(
-                entry.name for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)
-            )
-        for name in fnmatch.filter(names, pattern):
-            text = self.read(f"{directory}/{name}")
-            if text is not None:
-                found[f"{directory}/{name}"] = text
+        for path in self.matching(directory, pattern):
+            facts = self.stat(path)
+            if facts is not None and facts.type == "file" and (text := self.read(path)) is not None:
+                found[path] = text
         return found
+
+    def matching(self, directory: str, pattern: str) -> tuple[str, ...]:
+        with refusing("read", directory), beneath(directory) as descriptor, os.scandir(descriptor) as entries:
+            names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        return tuple(f"{directory}/{name}" for name in sorted(names) if matches(name, pattern))
 
     def stat(self, path: str) -> PathFacts | None:
         try:
@@ -90,15 +91,13 @@ class RealFiles:
 
     def remove(self, path: str) -> None:
         directory, name = os.path.split(path)
-        with refusing("remove", path), beneath(directory) as parent, contextlib.suppress(FileNotFoundError):
+        with refusing("remove", path), contextlib.suppress(FileNotFoundError), beneath(directory) as parent:
             os.unlink(name, dir_fd=parent)
 
     def make_directory(self, path: str, uid: int, gid: int, mode: int) -> None:
         parent, name = os.path.split(path)
-        with refusing("create", path):
-            os.makedirs(parent, mode=0o755, exist_ok=True)
-            with beneath(parent) as descriptor:
-                _make_directory_at(descriptor, name, uid, gid, mode)
+        with refusing("create", path), beneath(parent, create=True) as descriptor:
+            _make_directory_at(descriptor, name, uid, gid, mode)
 
     def create_file(self, path: str, uid: int, gid: int, mode: int) -> None:
         directory, name = os.path.split(path)
@@ -115,12 +114,10 @@ class RealFiles:
 
     @contextlib.contextmanager
     def lock(self, path: str, waiting: Callable[[], None]) -> Iterator[None]:
-        with refusing("lock", path):
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            with beneath(os.path.dirname(path)) as parent:
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                # 0600: whoever can open the file could hold the lock for ever
-                descriptor = os.open(os.path.basename(path), flags, 0o600, dir_fd=parent)
+        with refusing("lock", path), beneath(os.path.dirname(path), create=True) as parent:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            # 0600: whoever can open the file could hold the lock for ever
+            descriptor = os.open(os.path.basename(path), flags, 0o600, dir_fd=parent)
         try:
             _take_lock(descriptor, waiting)
             yield
@@ -130,11 +127,19 @@ class RealFiles:
     def tail(self, path: str, max_bytes: int) -> bytes:
         try:
             with opened(path, _READ) as descriptor:
-                size = os.fstat(descriptor).st_size
-                os.lseek(descriptor, max(0, size - max_bytes), os.SEEK_SET)
+                os.lseek(descriptor, max(0, _regular_size(descriptor) - max_bytes), os.SEEK_SET)
                 return _read_up_to(descriptor, max_bytes)
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            raise refused("read", path, error) from error
+
+    def size(self, path: str) -> int:
+        try:
+            with opened(path, _READ) as descriptor:
+                return _regular_size(descriptor)
+        except FileNotFoundError:
+            return 0
         except OSError as error:
             raise refused("read", path, error) from error
 
@@ -160,24 +165,27 @@ def opened(path: str, flags: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def beneath(directory: str) -> Iterator[int]:
+def beneath(directory: str, *, create: bool = False) -> Iterator[int]:
     """Open a directory; a link on the way is followed only if root or we ourselves made it.
 
-    Raises OSError(ELOOP) for any other link: its owner could lead us anywhere.
+    With `create` what is missing on the way is made (root's, 0755). Raises OSError(ELOOP) for any other link:
+    its owner could lead us anywhere.
     """
-    descriptor = _walk(directory)
+    descriptor = _walk(directory, create=create)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _walk(directory: str) -> int:
+def _walk(directory: str, *, create: bool) -> int:
     parts = [part for part in directory.split("/") if part]
     descriptor, links = os.open("/", os.O_PATH | os.O_DIRECTORY), 0
     try:
         while parts:
             part = parts.pop(0)
+            if create:
+                _make_directory_at(descriptor, part, 0, 0, 0o755)
             if target := _trusted_link(descriptor, part, directory, links):
                 links += 1
                 parts = [p for p in target.split("/") if p] + parts
@@ -206,27 +214,40 @@ def _trusted_link(parent: int, name: str, directory: str, followed: int) -> str:
         return ""
     if facts.st_uid not in {0, os.geteuid()}:
         raise OSError(errno.ELOOP, f"{name} is a link made by uid {facts.st_uid}", directory)
-    if followed == _MAX_LINKS:
+    if followed == MAX_LINKS:
         raise OSError(errno.ELOOP, "too many links", directory)
     return os.readlink(name, dir_fd=parent)
 
 
-def _read_at(path: str, flags: int, limit: int) -> bytes | None:
+def _read_at(path: str) -> bytes | None:
     try:
-        with opened(path, flags) as descriptor:
-            data = _regular_content(descriptor, limit)
+        with opened(path, _READ) as descriptor:
+            return _content(descriptor, LIMIT)
     except FileNotFoundError:
         return None
-    if data is None:
-        raise OSError(errno.EINVAL, "not a regular file of a sensible size")
-    return data
 
 
-def _regular_content(descriptor: int, limit: int) -> bytes | None:
-    facts = os.fstat(descriptor)
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
-        return None
+def _content(descriptor: int, limit: int) -> bytes:
+    if _regular_size(descriptor) > limit:
+        raise too_large(limit)
     return _read_up_to(descriptor, limit)
+
+
+def _regular_size(descriptor: int) -> int:
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        raise not_regular()
+    return facts.st_size
+
+
+def not_regular() -> OSError:
+    """Return the error for a directory, a FIFO, a device where a file is meant."""
+    return OSError(errno.EINVAL, "it is no regular file")
+
+
+def too_large(limit: int) -> OSError:
+    """Return the error for a file of more than `limit` bytes."""
+    return OSError(errno.EFBIG, f"it has more than {limit} bytes")
 
 
 def _read_up_to(descriptor: int, limit: int) -> bytes:
@@ -237,9 +258,15 @@ def _read_up_to(descriptor: int, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _text(data: bytes | None, path: str) -> str | None:
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a glob means a name; as in a shell, a dot at its beginning must be written."""
+    return fnmatch.fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+
+
+def decoded(data: bytes, path: str) -> str:
+    """Return UTF-8 as text; raises HostError that names the file."""
     try:
-        return None if data is None else data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise HostError(
             f"cannot read {path}: it is not UTF-8 text", hint=f"Convert or move {path} away."
@@ -303,6 +330,8 @@ _HINTS = {
     errno.EDQUOT: "The disk quota is used up: free some space and run the command again.",
     errno.ENOENT: "A directory on that path does not exist: create it, or configure another one.",
     errno.ENOTDIR: "Something on that path is no directory: move it away, or configure another one.",
+    errno.EINVAL: "Look at it (ls -l) and move it away.",
+    errno.EFBIG: "Look at it (ls -l): nothing of ours is that large. Move it away.",
     errno.ELOOP: "Somebody put a link there that could lead anywhere: look at it (ls -l) and remove it.",
 }
 

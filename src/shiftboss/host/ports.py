@@ -28,7 +28,14 @@ class Files(Protocol):
         ...
 
     def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
-        """Return path and text of the regular files in `directory` whose name matches a glob."""
+        """Return path and text of the regular files in `directory` whose name matches a glob (see `matching`)."""
+        ...
+
+    def matching(self, directory: str, pattern: str) -> tuple[str, ...]:
+        """Return the paths in `directory` whose name matches a glob, sorted; anything but directories counts.
+
+        As in a shell, `*` means no name that begins with a dot.
+        """
         ...
 
     def stat(self, path: str) -> PathFacts | None:
@@ -74,7 +81,11 @@ class Files(Protocol):
         ...
 
     def tail(self, path: str, max_bytes: int) -> bytes:
-        """Return the last bytes of a regular file, empty if there is none; no link below is followed."""
+        """Return the last bytes of a regular file, empty if there is none."""
+        ...
+
+    def size(self, path: str) -> int:
+        """Return the bytes of a regular file, 0 if there is none."""
         ...
 
 
@@ -128,7 +139,10 @@ class Commands(Protocol):
         ...
 
     def find(self, name: str, path: str, account: Account) -> str | None:
-        """Return the absolute path of an executable in the colon-separated `path`, as `account` would see it."""
+        """Return the absolute path of an executable in the colon-separated `path`, as `account` would see it.
+
+        None if there is none. Places that are not absolute are passed over.
+        """
         ...
 
 
@@ -204,6 +218,10 @@ class CronDaemon(Protocol):
 
     def accepts(self, text: str) -> str | None:
         """Return what `crontab -n` complains about in a file with a user field, None if nothing or not checkable."""
+        ...
+
+    def announce(self, path: str) -> None:
+        """Make sure that a running daemon sees a file that was just written or removed; takes up to a second."""
         ...
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:

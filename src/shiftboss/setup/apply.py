@@ -22,6 +22,7 @@ from shiftboss.host.interrupts import uninterrupted
 from shiftboss.host.machine import Machine
 from shiftboss.host.ports import Files, Supervisor
 from shiftboss.setup.progress import Progress
+from shiftboss.setup.unfinished import remember
 
 _POLL_SECONDS = 0.1
 _STOP_MARGIN_SECONDS = 15
@@ -45,6 +46,9 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
         _keep_copies(machine.files, files)
         _make_places(machine.files, plan.actions)
         _commit(machine.files, files, staged)
+    for action in files:
+        if os.path.dirname(action.path) == site.cron_dir:
+            machine.cron.announce(action.path)
     _update_daemon(machine, site, plan.actions, files, progress)
 
 
@@ -137,7 +141,7 @@ def _put_back(files: Files, done: Iterable[FileAction]) -> None:
         if action.before is None:
             files.remove(action.path)
         else:
-            mode = action.mode if isinstance(action, WriteFile) else 0o644
+            mode = action.mode if isinstance(action, WriteFile) else _KEPT_MODE  # it may hold secrets
             files.commit(files.stage(action.path, action.before, mode), action.path)
 
 
@@ -151,13 +155,29 @@ def _update_daemon(
     supervisor = machine.supervisors.connect(site.supervisor)
     if groups:
         _reread(supervisor, groups, lambda: _put_back(machine.files, files))
-    turnover = _Turnover(machine, supervisor, progress)
-    turnover.stop(groups)
-    for group in groups:
-        turnover.replace(group)
+    _turn_over(_Turnover(machine, supervisor, progress), machine.files, site, groups)
     for start in starts:
         supervisor.start_process(start.name)
         progress.step(f"started {start.target}")
+
+
+def _turn_over(turnover: "_Turnover", files: Files, site: Site, groups: list[UpdateGroup]) -> None:
+    """Replace groups one by one; what an interruption leaves undone is remembered.
+
+    A group that Supervisor does not know yet needs no memory: the next plan sees that it is missing.
+    """
+    left = [group for group in groups if group.change != "add"]
+    if left:
+        remember(files, site, left)
+    turnover.stop(groups)
+    try:
+        for group in groups:
+            turnover.replace(group)
+            if group in left:
+                left.remove(group)
+    finally:
+        if any(group.change != "add" for group in groups):
+            remember(files, site, left)
 
 
 def _reread(supervisor: Supervisor, groups: list[UpdateGroup], put_back: Callable[[], None]) -> None:
@@ -203,7 +223,7 @@ class _Turnover:
             self._wait_until_stopped(group)
             self.supervisor.remove_group(group.group)
             self.progress.step(f"stopped {group.target}")
-        if group.change != "remove":
+        if group.change != "remove" and not self._is_known(group.group):
             self.supervisor.add_group(group.group)
 
     def _wait_until_stopped(self, group: UpdateGroup) -> None:
@@ -217,6 +237,9 @@ class _Turnover:
                 f"waiting for {group.target} to finish its work (up to {group.stop_wait_seconds} s)"
             )
             self.machine.clock.sleep(_POLL_SECONDS)
+
+    def _is_known(self, group: str) -> bool:
+        return any(process.group == group for process in self.supervisor.facts().processes)
 
     def _alive(self, group: str) -> list[str]:
         return [p.name for p in self.supervisor.facts().processes if p.group == group and p.pid]

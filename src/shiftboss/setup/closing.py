@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from shiftboss.backends.cron_duplicates import duplicates
+from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.supervisor import supervisor_name
-from shiftboss.core.spec import Schedule, Unit, Worker
+from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.host.machine import Machine
 from shiftboss.setup.change import Change
 
@@ -18,6 +20,8 @@ def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
     """Return what a user wants to know after a change."""
     units = change.asked
     lines = [line for unit in units for line in _about(unit)]
+    schedules = [unit for unit in units if isinstance(unit, Schedule) and unit.backend == "cron"]
+    lines += [line for schedule in schedules for line in _doubled(machine, change.site, schedule)]
     return (*lines, *_boot(machine, {unit.backend for unit in change.concerned}))
 
 
@@ -29,6 +33,15 @@ def _about(unit: Unit) -> Iterator[str]:
         yield f"also: supervisorctl status {target}; supervisorctl restart {target}"
     elif isinstance(unit, Schedule):
         yield f"its next runs: shiftboss next {unit.project.name}"
+
+
+def _doubled(machine: Machine, site: Site, schedule: Schedule) -> Iterator[str]:
+    """Report lines of other crontabs that run the same Laravel scheduler: every task would run twice."""
+    if "schedule:run" not in schedule.argv:
+        return
+    others = machine.cron.other_crontabs(crontab_path(site, schedule.project.name))
+    release = machine.files.real_path(schedule.project.current)
+    yield from (f"note: {text}" for text in duplicates(schedule.project, others, release))
 
 
 def _boot(machine: Machine, backends: set[str]) -> Iterator[str]:

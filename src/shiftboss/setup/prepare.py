@@ -8,9 +8,10 @@ from shiftboss.backends.registry import BACKENDS
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import AskSupervisor, Query, ReadFile, ReadMatching, StatPath
 from shiftboss.core.managed import read_seal
-from shiftboss.core.plan import Override, Plan, merge
+from shiftboss.core.plan import Override, Plan, UpdateGroup, merge
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
+from shiftboss.setup.unfinished import remembered
 
 
 class Planner:
@@ -30,10 +31,23 @@ class Planner:
         if self._no_supervisor and any(unit.backend == "supervisor" for unit in units):
             raise self._no_supervisor
         wanted = [(backend, self._wanted(backend, project, units)) for backend in BACKENDS.values()]
-        return merge(
+        plan = merge(
             backend.plan(what, self._ask(backend.queries(what)), override)
             for backend, what in wanted
             if self._concerned(backend, what)
+        )
+        return merge((plan, self._unfinished(project.name, plan)))
+
+    def _unfinished(self, project: str, plan: Plan) -> Plan:
+        """Return what an interrupted run left undone for this project and the plan does not do anyway."""
+        planned = {action.group for action in plan.actions if isinstance(action, UpdateGroup)}
+        left = remembered(self._machine.files, self.site)
+        return Plan(
+            actions=tuple(
+                group
+                for group in left
+                if group.group not in planned and group.target.partition("/")[0] == project
+            )
         )
 
     def _wanted(self, backend: Backend, project: Project, units: tuple[Unit, ...]) -> Wanted:

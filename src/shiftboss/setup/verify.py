@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shiftboss.backends.cron_line import crontab_path
-from shiftboss.core.cause import last_lines, likely_cause, port_in
+from shiftboss.core.cause import last_lines, likely_cause, port_in, telling_lines
 from shiftboss.core.errors import HostError
 from shiftboss.core.spec import Schedule, Site, Worker
 from shiftboss.core.status import ProcessStatus
@@ -15,6 +15,7 @@ from shiftboss.setup.selection import Selection, statuses
 _POLL_SECONDS = 0.1
 _MARGIN_SECONDS = 20
 _TAIL_BYTES = 16 * 1024
+_LINES_READ = 60
 _FAILED = frozenset({"BACKOFF", "FATAL", "EXITED"})
 
 
@@ -81,10 +82,10 @@ def _refuse_failed(
 
 def failure(machine: Machine, worker: Worker, process: ProcessStatus, mark: LogMark | None) -> HostError:
     """Return the error for a process that did not stay up: its own last words, the log, the likely cause."""
-    lines = last_lines(_since(mark, machine.files.tail(worker.log_path, _TAIL_BYTES)))
+    lines = last_lines(_since(mark, machine.files.tail(worker.log_path, _TAIL_BYTES)), _LINES_READ)
     texts = (process.exit_reason or "", *lines)
     cause = likely_cause(texts) or process.exit_reason or "it ended at once"
-    quoted = "".join(f"\n    {line}" for line in lines)
+    quoted = "".join(f"\n    {line}" for line in telling_lines(lines))
     return HostError(
         f"{worker.address}:{process.process} does not stay up ({process.state}): {cause}{_port_owner(machine, texts)}",
         hint=f"Log: {worker.log_path}{quoted}\nSupervisor keeps trying; take it out with: shiftboss remove {worker.address}",

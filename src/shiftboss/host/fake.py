@@ -1,0 +1,229 @@
+"""A machine in memory: every port, for tests and rehearsals. Nothing here touches the machine we run on.
+
+`fake_machine()` gives a server of root with Supervisor and cron; its parts are changed through their own
+attributes (`machine.files.write(…)`, `machine.supervisord.down = True`), and `machine.faults` lets calls fail.
+Time goes on only when something sleeps.
+"""
+
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from shiftboss.core.facts import Finished, Listener, Usage
+from shiftboss.core.spec import DEFAULT_PATH, Account
+from shiftboss.host.commands import NOT_FOUND
+from shiftboss.host.fake_faults import Faults
+from shiftboss.host.fake_files import FakeFiles, may
+from shiftboss.host.fake_supervisor import FakeSupervisord, FakeSupervisors
+from shiftboss.host.machine import Machine
+
+ROOT = Account("root", 0, 0, "root", "/root", "/bin/bash")
+CONF_DIR = "/etc/supervisor/conf.d"
+_DIRECTORIES = (
+    CONF_DIR,
+    "/etc/cron.d",
+    "/etc/logrotate.d",
+    "/var/log",
+    "/run",
+    "/usr/bin",
+    "/infra/projects",
+)
+_EXECUTE = 1
+
+Answer = Finished | Callable[[tuple[str, ...]], Finished]
+
+
+class FakeAccounts:
+    """The `Accounts` port: `users` by name; the program runs as `account`."""
+
+    def __init__(self, account: Account) -> None:
+        self.users = {account.name: account}
+        self._own = account
+
+    def add(self, name: str, uid: int, *, home: str = "") -> Account:
+        """Add an account with a group of its own, and return it."""
+        self.users[name] = Account(name, uid, uid, name, home or f"/home/{name}", "/usr/sbin/nologin")
+        return self.users[name]
+
+    def by_name(self, name: str) -> Account | None:
+        return self.users.get(name)
+
+    def own(self) -> Account:
+        return self._own
+
+
+class FakeClock:
+    """The `Clock` port: stands still until somebody sleeps, or `pass_by` is called."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        self._monotonic = 1000.0
+        self.server_zone = ZoneInfo("Europe/Riga")
+
+    def now(self) -> datetime:
+        return self._now.astimezone(self.server_zone)
+
+    def zone(self) -> ZoneInfo:
+        return self.server_zone
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def sleep(self, seconds: float) -> None:
+        self._faults.reach("clock.sleep")
+        self.pass_by(seconds)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+
+
+class FakeCommands:
+    """The `Commands` port: programs are files in memory that may be executed; `answers` say how they end.
+
+    An answer is found by the program's path, or by its name without a directory. A program without an answer
+    ends well and says nothing. `ran` has every argument vector that was run.
+    """
+
+    def __init__(self, files: FakeFiles, faults: Faults) -> None:
+        self._files, self._faults = files, faults
+        self.answers: dict[str, Answer] = {}
+        self.ran: list[tuple[str, ...]] = []
+
+    def install(self, *paths: str) -> None:
+        """Put programs there that everybody may execute."""
+        for path in paths:
+            self._files.write(path, "\x7fELF", mode=0o755)
+
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        account: Account | None = None,
+        directory: str = "/",
+        timeout: float = 10,
+    ) -> Finished:
+        self._faults.reach("commands.run", argv[0])
+        known = argv[0].startswith("/") or "/" not in argv[0]
+        place = posixpath.dirname(argv[0]) or DEFAULT_PATH
+        program = self.find(posixpath.basename(argv[0]), place, account or ROOT) if known else None
+        if program is None:
+            return Finished(NOT_FOUND, stderr=f"{argv[0]}: no such file or directory")
+        self.ran.append(argv)
+        answer = self.answers.get(program) or self.answers.get(posixpath.basename(program)) or Finished(0)
+        return answer if isinstance(answer, Finished) else answer(argv)
+
+    def find(self, name: str, path: str, account: Account) -> str | None:
+        for directory in path.split(":"):
+            candidate = posixpath.join(directory, name)
+            if directory.startswith("/") and self._may_execute(candidate, account):
+                return candidate
+        return None
+
+    def _may_execute(self, path: str, account: Account) -> bool:
+        node = self._files.node(self._files.real_path(path) or "")
+        # root, too, needs one x bit (access(2))
+        return (
+            node is not None
+            and node.type == "file"
+            and bool(node.mode & 0o111)
+            and may(node, account, _EXECUTE)
+        )
+
+
+class FakeProcesses:
+    """The `Processes` port: the living processes of the Supervisor in memory, and what is put in here."""
+
+    def __init__(self, supervisord: FakeSupervisord) -> None:
+        self._supervisord = supervisord
+        self.directories: dict[int, str] = {}
+        self.used: dict[int, Usage] = {}
+        self.listeners: dict[int, Listener] = {}
+
+    def working_directory(self, pid: int) -> str | None:
+        return self.directories.get(pid) or self._supervisord.living().get(pid)
+
+    def usage(self) -> Mapping[int, Usage]:
+        """Return what was put in, and for each process of Supervisor that was not: 20 MiB, half a percent."""
+        living = self._supervisord.living()
+        return {pid: Usage(pid, 1, 20 * 1024 * 1024, 0.5) for pid in living} | self.used
+
+    def listener(self, port: int) -> Listener | None:
+        return self.listeners.get(port)
+
+
+class FakeCronDaemon:
+    """The `CronDaemon` port: one daemon (`pid`, None if it does not run) that reads /etc/cron.d.
+
+    `complaint` is what its checker says of any file.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.pid: int | None = 77
+        self.directory = "/etc/cron.d"
+        self.complaint: str | None = None
+        self.crontabs: dict[str, str] = {}
+
+    def reader(self, cron_dir: str) -> int | None:
+        return self.pid if cron_dir == self.directory else None
+
+    def accepts(self, text: str) -> str | None:
+        self._faults.reach("cron.accepts")
+        return self.complaint
+
+    def other_crontabs(self, own_path: str) -> dict[str, str]:
+        return {path: text for path, text in self.crontabs.items() if path != own_path}
+
+
+class FakeBoot:
+    """The `Boot` port: `answer` for every service."""
+
+    def __init__(self) -> None:
+        self.answer: bool | None = True
+
+    def starts(self, services: tuple[str, ...]) -> bool | None:
+        return self.answer
+
+
+@dataclass(frozen=True, slots=True)
+class FakeMachine(Machine):
+    """Every port in memory, with the parts that the ports do not show."""
+
+    files: FakeFiles
+    accounts: FakeAccounts
+    clock: FakeClock
+    commands: FakeCommands
+    processes: FakeProcesses
+    supervisors: FakeSupervisors
+    cron: FakeCronDaemon
+    boot: FakeBoot
+    supervisord: FakeSupervisord
+    faults: Faults
+
+
+def fake_machine(account: Account = ROOT) -> FakeMachine:
+    """Return a server with Supervisor, cron and logrotate and their empty directories; we run as `account`."""
+    faults = Faults()
+    clock = FakeClock(faults)
+    files = FakeFiles(account, clock, faults)
+    for directory in _DIRECTORIES:
+        files.directory(directory)
+    supervisord = FakeSupervisord(CONF_DIR, files, clock, faults)
+    supervisord.uid = account.uid
+    return FakeMachine(
+        files=files,
+        accounts=FakeAccounts(account),
+        clock=clock,
+        commands=FakeCommands(files, faults),
+        processes=FakeProcesses(supervisord),
+        supervisors=FakeSupervisors(supervisord, files, faults),
+        cron=FakeCronDaemon(faults),
+        boot=FakeBoot(),
+        supervisord=supervisord,
+        faults=faults,
+    )
