@@ -31,7 +31,7 @@ test: $(VENV)/dev.stamp  ## every test: unit, integration, end to end (TESTS=tes
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
 
 check: lint  ## format, lint, types, spelling, unit tests: before each commit
-	@$(BIN)/python -m pytest -q $(PYTEST_FLAGS) tests/unit
+	@$(BIN)/python -m pytest -q -n logical --dist worksteal $(PYTEST_FLAGS) tests/unit
 
 lint: $(VENV)/dev.stamp  ## only what reads the code: format, lint, types, spelling
 	@$(BIN)/ruff format --check --quiet $(PYTHON_CODE) || { echo "mend: $(BIN)/ruff format $(PYTHON_CODE)" >&2; exit 1; }

@@ -30,5 +30,5 @@ def command(
         )
         make(session, change, dry_run=dry_run, as_json=as_json)
     for error in errors:
-        session.console.warn(str(error))
+        session.console.warn_of(error)
     return errors[0].exit_code if errors else 0

@@ -34,7 +34,7 @@ def command(ctx: click.Context, target: str | None, count: int, as_json: bool) -
     else:
         _print(session, due)
     for error in errors:
-        session.console.warn(str(error))
+        session.console.warn_of(error)
     return errors[0].exit_code if errors else 0
 
 

@@ -36,7 +36,7 @@ def command(
     else:
         show_plan(session.console, change.plan, diffs=True)
     for error in errors:
-        session.console.warn(str(error))
+        session.console.warn_of(error)
     if errors:
         return errors[0].exit_code
     return EXIT_DIFFERENT if check and (change.plan.actions or change.plan.conflicts) else 0

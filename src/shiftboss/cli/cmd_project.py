@@ -54,7 +54,7 @@ def list_(ctx: click.Context, as_json: bool) -> int:
     else:
         session.console.print("No project is registered yet. Start with: shiftboss setup PROJECT")
     for error in session.catalog.errors.values():
-        session.console.warn(str(error))
+        session.console.warn_of(error)
     return 2 if session.catalog.errors else 0
 
 

@@ -31,7 +31,7 @@ def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
     else:
         print_status(session.console, found)
     for error in (*errors, *found.errors):
-        session.console.warn(f"{error}. {error.hint}" if error.hint else str(error))
+        session.console.warn_of(error)
     if errors or found.errors:
         return (*errors, *found.errors)[0].exit_code
     return 0 if found.as_desired else EXIT_NOT_AS_DESIRED

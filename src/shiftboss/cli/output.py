@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from shiftboss.core.errors import ShiftbossError
+
 _STATE_COLOURS = {
     "RUNNING": "green",
     "STARTING": "yellow",
@@ -43,6 +45,10 @@ class Console:
         """Say something that the user should know."""
         self._clear()
         click.secho(f"note: {text}", err=True, fg="yellow", color=_wish(sys.stderr))
+
+    def warn_of(self, error: ShiftbossError) -> None:
+        """Say what is wrong with a part of what was asked, and what to do about it; the rest goes on."""
+        self.warn(f"{error}. {error.hint}" if error.hint else str(error))
 
     def waiting(self, text: str) -> None:
         """Show what is being waited for: one line that is overwritten on a terminal, one line once elsewhere."""

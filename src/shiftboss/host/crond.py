@@ -68,8 +68,8 @@ class RealCronDaemon:
         except OSError as error:
             raise refused("write a temporary file in", tempfile.gettempdir(), error) from error
 
-    def announce(self, path: str) -> None:
-        """Make sure that a running daemon sees a file in its directory that was just written or removed.
+    def announce(self, *paths: str) -> None:
+        """Make sure that a running daemon sees files in its directory that were just written or removed.
 
         Takes up to a second. Cron looks once a minute and compares modification times of the directory and of
         files in whole seconds: of two changes in one second, with its look between them, it never sees the
@@ -77,7 +77,7 @@ class RealCronDaemon:
         """
         # file times come from the wall clock, from a coarse one that may be some milliseconds behind
         time.sleep(1 - time.time() % 1 + _COARSE_CLOCK_SECONDS)
-        for touched in (path, os.path.dirname(path)):
+        for touched in (*paths, *dict.fromkeys(os.path.dirname(path) for path in paths)):
             try:
                 os.utime(touched, follow_symlinks=False)
             except FileNotFoundError:

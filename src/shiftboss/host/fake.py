@@ -176,6 +176,10 @@ class FakeCronDaemon:
         self._faults.reach("cron.accepts")
         return self.complaint
 
+    def announce(self, *paths: str) -> None:
+        for path in paths:
+            self._faults.reach("cron.announce", path)
+
     def other_crontabs(self, own_path: str) -> dict[str, str]:
         return {path: text for path, text in self.crontabs.items() if path != own_path}
 

@@ -323,6 +323,7 @@ class FakeFiles:
             elif node.type != "directory":
                 raise _os_error(errno.ENOTDIR)
             place = step
+        _require(self._nodes[place], user, _SEARCH)
         return place
 
     def _check_link(self, node: Node, name: str, links: int, *, trusting: bool) -> None:

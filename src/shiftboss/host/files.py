@@ -40,9 +40,16 @@ class RealFiles:
         found = {}
         for path in self.matching(directory, pattern):
             facts = self.stat(path)
-            if facts is not None and facts.type == "file" and (text := self.read(path)) is not None:
+            text = self._text_of_any(path) if facts is not None and facts.type == "file" else None
+            if text is not None:
                 found[path] = text
         return found
+
+    def _text_of_any(self, path: str) -> str | None:
+        """Read a file that may be anybody's: bytes that are no UTF-8 must not stop us from reading the others."""
+        with refusing("read", path):
+            data = _read_at(path)
+        return None if data is None else data.decode(errors="replace")
 
     def matching(self, directory: str, pattern: str) -> tuple[str, ...]:
         with refusing("read", directory), beneath(directory) as descriptor, os.scandir(descriptor) as entries:
@@ -330,7 +337,9 @@ _HINTS = {
     errno.EDQUOT: "The disk quota is used up: free some space and run the command again.",
     errno.ENOENT: "A directory on that path does not exist: create it, or configure another one.",
     errno.ENOTDIR: "Something on that path is no directory: move it away, or configure another one.",
+    errno.EISDIR: "There is a directory where a file should be: look at it (ls -ld) and move it away.",
     errno.EINVAL: "Look at it (ls -l) and move it away.",
+    errno.EIO: "The disk reports an error: see what the kernel says (dmesg).",
     errno.EFBIG: "Look at it (ls -l): nothing of ours is that large. Move it away.",
     errno.ELOOP: "Somebody put a link there that could lead anywhere: look at it (ls -l) and remove it.",
 }
@@ -339,4 +348,6 @@ _HINTS = {
 def refused(verb: str, path: str, error: OSError) -> HostError:
     """Return the HostError for an OSError: what could not be done, why, and the mend."""
     why = (error.strerror or str(error)).lower()
-    return HostError(f"cannot {verb} {path}: {why}", hint=_HINTS.get(error.errno or 0, ""))
+    return HostError(
+        f"cannot {verb} {path}: {why}", hint=_HINTS.get(error.errno or 0, f"Look at it (ls -ld {path}).")
+    )

@@ -220,8 +220,8 @@ class CronDaemon(Protocol):
         """Return what `crontab -n` complains about in a file with a user field, None if nothing or not checkable."""
         ...
 
-    def announce(self, path: str) -> None:
-        """Make sure that a running daemon sees a file that was just written or removed; takes up to a second."""
+    def announce(self, *paths: str) -> None:
+        """Make sure that a running daemon sees files that were just written or removed; takes up to a second."""
         ...
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:

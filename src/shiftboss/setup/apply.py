@@ -46,9 +46,9 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
         _keep_copies(machine.files, files)
         _make_places(machine.files, plan.actions)
         _commit(machine.files, files, staged)
-    for action in files:
-        if os.path.dirname(action.path) == site.cron_dir:
-            machine.cron.announce(action.path)
+    crontabs = [action.path for action in files if os.path.dirname(action.path) == site.cron_dir]
+    if crontabs:
+        machine.cron.announce(*crontabs)
     _update_daemon(machine, site, plan.actions, files, progress)
 
 

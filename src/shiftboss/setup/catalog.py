@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shiftboss.core.config import project_file
-from shiftboss.core.errors import ShiftbossError, UserError
+from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.names import check_name, suggest
 from shiftboss.core.spec import Site
 from shiftboss.core.tables import ProjectFile
@@ -60,21 +60,25 @@ def load_catalog(files: Files, site: Site) -> Catalog:
     """Read all project files; a broken one becomes an error of its own and hides no other."""
     entries: dict[str, Entry] = {}
     errors: dict[str, ShiftbossError] = {}
-    for path, text in _texts(files, site).items():
+    for path in _paths(files, site):
         name = os.path.basename(path).removesuffix(".toml")
         try:
             check_name(name, "project")
-            entries[name] = Entry(path, text, project_file(text, path))
+            text = files.read(path)
+            if text is not None:
+                entries[name] = Entry(path, text, project_file(text, path))
         except UserError as error:
             errors[name] = error if error.where else UserError(error.message, where=path, hint=error.hint)
+        except HostError as error:
+            errors[name] = error
     _refuse_twice(entries, errors, site)
     return Catalog(entries, errors)
 
 
-def _texts(files: Files, site: Site) -> dict[str, str]:
+def _paths(files: Files, site: Site) -> tuple[str, ...]:
     if files.stat(site.projects_d) is None:
-        return {}
-    return files.read_matching(site.projects_d, "*.toml")
+        return ()
+    return files.matching(site.projects_d, "*.toml")
 
 
 def _refuse_twice(entries: dict[str, Entry], errors: dict[str, ShiftbossError], site: Site) -> None:

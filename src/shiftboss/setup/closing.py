@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from shiftboss.backends.cron_duplicates import duplicates
 from shiftboss.backends.cron_line import crontab_path
+from shiftboss.backends.logrotate import rotated_elsewhere
+from shiftboss.backends.registry import BACKENDS
 from shiftboss.backends.supervisor import supervisor_name
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.host.machine import Machine
@@ -22,6 +24,7 @@ def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
     lines = [line for unit in units for line in _about(unit)]
     schedules = [unit for unit in units if isinstance(unit, Schedule) and unit.backend == "cron"]
     lines += [line for schedule in schedules for line in _doubled(machine, change.site, schedule)]
+    lines += _rotated_twice(machine, change.site, units)
     return (*lines, *_boot(machine, {unit.backend for unit in change.concerned}))
 
 
@@ -42,6 +45,17 @@ def _doubled(machine: Machine, site: Site, schedule: Schedule) -> Iterator[str]:
     others = machine.cron.other_crontabs(crontab_path(site, schedule.project.name))
     release = machine.files.real_path(schedule.project.current)
     yield from (f"note: {text}" for text in duplicates(schedule.project, others, release))
+
+
+def _rotated_twice(machine: Machine, site: Site, units: tuple[Unit, ...]) -> list[str]:
+    """Report files of others that rotate one of our logs: logrotate would drop one of the two."""
+    ours = [unit.log_path for unit in units if BACKENDS["logrotate"].holds(unit)]
+    if not ours or machine.files.stat(site.logrotate_dir) is None:
+        return []
+    return [
+        f"note: {text}"
+        for text in rotated_elsewhere(ours, machine.files.read_matching(site.logrotate_dir, "*"))
+    ]
 
 
 def _boot(machine: Machine, backends: set[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import UserError
+from shiftboss.core.names import check_name
 from shiftboss.core.preset import Preset
 from shiftboss.core.propose import Proposal, cautions, propose, resolve_kind
 from shiftboss.core.release import ReleaseFacts
@@ -101,6 +102,8 @@ def worker_request(
     Without a kind it changes the worker called `name`. Raises UserError for a kind that is none or does not fit.
     """
     command = as_command(words)
+    if name is not None:
+        check_name(name, "worker")
     if kind is None:
         assert name is not None
         _require_known(catalog, project, name)

@@ -100,7 +100,7 @@ def test_a_command_of_the_user_becomes_absolute_and_is_otherwise_untouched(
 def test_the_default_of_a_command_is_term_to_the_main_process_and_30_seconds() -> None:
     unit = worker({"command": "php artisan thumbs:work"})
     assert unit.stop == StopPolicy("TERM", 30, "main")
-    assert (unit.processes, unit.start_seconds, unit.log, unit.environment) == (1, 1, LogPolicy(), ())
+    assert (unit.processes, unit.start_seconds, unit.log, unit.environment) == (1, 3, LogPolicy(), ())
 
 
 @pytest.mark.parametrize(
