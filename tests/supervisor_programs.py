@@ -1,8 +1,7 @@
 """Workers with every text that is hard to write into a Supervisor file, for property tests."""
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shiftboss.core.spec import Account, Environment, Project, Worker
 

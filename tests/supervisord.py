@@ -29,7 +29,7 @@ class TemporarySupervisord:
     `python` has the package: the tests' own (PyPI's), or DEBIAN_PYTHON (Debian's 4.2.5). With `system` it may be
     entered by other users (0755) and, started by root, runs programs as their `user=`. Started by root it gives
     up root for `user`, if there is one. `port` adds a TCP server on loopback. `username` and `password` protect
-    both. Its programs end with it.
+    both. Its programs end with it; each takes three of its file descriptors (`minfds`).
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class TemporarySupervisord:
         username: str = "",
         password: str = "",
         rpcinterface: bool = True,
+        minfds: int = 256,
     ) -> None:
         self.directory = Path(directory)
         self.python = python
@@ -52,6 +53,7 @@ class TemporarySupervisord:
         self.username = username
         self.password = password
         self.rpcinterface = rpcinterface
+        self.minfds = minfds
         self.conf_file = self.directory / "supervisord.conf"
         self.conf_dir = self.directory / "conf.d"
         self.socket = self.directory / "s.sock"
@@ -184,7 +186,7 @@ class TemporarySupervisord:
         sections = [
             f"[unix_http_server]\nfile={self.socket}\nchmod=0700\n{login}",
             f"[supervisord]\nlogfile={self.log}\npidfile={self.directory}/supervisord.pid\n"
-            f"childlogdir={self.directory}\nminfds=256\n{self._user_line()}",
+            f"childlogdir={self.directory}\nminfds={self.minfds}\n{self._user_line()}",
             f"[supervisorctl]\nserverurl=unix://{self.socket}\n{login}",
             f"[include]\nfiles={self.conf_dir}/*.conf\n",
         ]

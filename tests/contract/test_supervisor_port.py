@@ -149,7 +149,9 @@ def test_a_group_that_runs_is_not_removed(site: Site) -> None:
     site.port.add_group("busy")
     wait_for(site, "busy", "RUNNING")
 
-    with pytest.raises(HostError, match="cannot remove busy from Supervisor: some of its processes still run"):
+    with pytest.raises(
+        HostError, match="cannot remove busy from Supervisor: some of its processes still run"
+    ):
         site.port.remove_group("busy")
     take_out(site, "busy")
     site.port.remove_group("busy")
@@ -162,7 +164,7 @@ def test_unknown_names_are_refused_with_what_to_do(site: Site) -> None:
         lambda: site.port.start_process("never_seen:never_seen"),
         lambda: site.port.stop_process("never_seen:never_seen"),
     ):
-        with pytest.raises(HostError, match="cannot find never_seen.* in Supervisor") as error:
+        with pytest.raises(HostError, match=r"cannot find never_seen.* in Supervisor") as error:
             act()
         assert "shiftboss apply" in error.value.hint
 

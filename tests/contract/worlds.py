@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -118,16 +117,9 @@ class FakeWorld:
 
     def names(self, directory: str) -> set[str]:
         return {
-            path.rpartition("/")[2]
-            for path in self.files.snapshot()
-            if path.rpartition("/")[0] == directory
+            path.rpartition("/")[2] for path in self.files.snapshot() if path.rpartition("/")[0] == directory
         }
 
     def hold(self, lock: str) -> Callable[[], None]:
         self.files.held.add(lock)
         return lambda: self.files.held.discard(lock)
-
-
-def seconds_since(start: float) -> float:
-    """Return the seconds that passed since a monotonic time."""
-    return time.monotonic() - start

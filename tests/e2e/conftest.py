@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.public_copy import make_public_copy
 from tests.e2e.server import Server
+from tests.e2e.shop import Shop, opened_shop
 
 
 @pytest.fixture
@@ -20,6 +21,13 @@ def server(public_tmp: Path) -> Iterator[Server]:
             yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Shop]:
+    """Give one server in use to all tests that must not change it."""
+    with opened_shop() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

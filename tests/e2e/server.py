@@ -70,7 +70,9 @@ class Server:
         project.root.chmod(0o755)
         if user:
             argv = ["useradd", "--user-group", "--no-create-home", "--home-dir", str(project.root)]
-            subprocess.run([*argv, "--shell", "/usr/sbin/nologin", project.user], check=True, capture_output=True)
+            subprocess.run(
+                [*argv, "--shell", "/usr/sbin/nologin", project.user], check=True, capture_output=True
+            )
             self.users.append(project.user)
         return project
 
@@ -180,6 +182,11 @@ class TestProject:
 
     def project_file(self) -> Path:
         return self.server.directory / "etc" / "projects" / f"{self.name}.toml"
+
+    def declare(self, text: str) -> None:
+        """Write the project file: the user, and this text."""
+        self.project_file().parent.mkdir(exist_ok=True)
+        self.project_file().write_text(f'[project]\nuser = "{self.user}"\n\n{text}\n')
 
     def states(self) -> dict[str, str]:
         """Return the states of this project's processes at Supervisor."""

@@ -32,7 +32,9 @@ def test_the_scheduler_runs_each_minute_as_the_project_user(server: Server, cron
     wait_until(heartbeat.exists, ONE_RUN_SECONDS, what="the heartbeat of the scheduler")
     assert heartbeat.owner() == project.user
     wait_until(lambda: "app:heartbeat" in project.log("scheduler"), 20, what="the log")
-    last = json.loads(server.ok("status", project.name, "--json").stdout)["projects"][0]["schedules"][0]["last"]
+    last = json.loads(server.ok("status", project.name, "--json").stdout)["projects"][0]["schedules"][0][
+        "last"
+    ]
     assert last["started"], "status tells when it ran last"
 
     again = server.ok("setup-cron", project.name, program=CLASSIC)
@@ -45,7 +47,9 @@ def test_the_scheduler_runs_each_minute_as_the_project_user(server: Server, cron
 def test_any_command_with_hard_words_runs_as_written(server: Server, cron: TemporaryCron) -> None:
     project = server.add_project()
     release = project.release()
-    project.write(release, "show.py", "import json, os, sys\nprint(json.dumps([os.getcwd(), *sys.argv[1:]]))\n")
+    project.write(
+        release, "show.py", "import json, os, sys\nprint(json.dumps([os.getcwd(), *sys.argv[1:]]))\n"
+    )
     words = ["it's", "100%", "a;b", " # no comment", "žluťoučký", "$HOME", 'say "x"', ""]
 
     server.ok("cron", project.name, "show", "* * * * *", "--", "python3", "show.py", *words)

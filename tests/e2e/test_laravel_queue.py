@@ -24,7 +24,9 @@ def test_the_request_returns_at_once_while_the_worker_does_the_job(server: Serve
 
     with web_server(project) as port:
         started = time.monotonic()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/signup", b"id=slow&seconds=3", method="POST")
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/signup", b"id=slow&seconds=3", method="POST"
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:
             answered = time.monotonic() - started
             assert answer.status == 202
@@ -122,7 +124,9 @@ def web_server(project: TestProject) -> Iterator[int]:
     port = free_port()
     argv = ["setpriv", f"--reuid={project.user}", f"--regid={project.user}", "--init-groups", "--"]
     argv += ["php", "-S", f"127.0.0.1:{port}", "server.php"]
-    process = subprocess.Popen(argv, cwd=project.current, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv, cwd=project.current, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until(lambda: answers(port), 20, what="the web server")
         yield port

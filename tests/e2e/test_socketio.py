@@ -40,7 +40,6 @@ def project(server: Server, node_modules: Path) -> TestProject:
     return made
 
 
-
 def test_server_js_serves_survives_a_kill_and_frees_its_port(server: Server, project: TestProject) -> None:
     port = free_port()
     made = server.ok("project", "add", project.name)

@@ -3,16 +3,16 @@
 `setup/` reads and acts; nothing in this room does.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from shiftboss.core.facts import Answers, Query
 from shiftboss.core.plan import Override, Plan
 from shiftboss.core.spec import Project, Site, Unit, UnitKind
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a backend should hold for one project: all units of the project that live on it (maybe none)."""
 
     project: Project

@@ -7,7 +7,8 @@ cron hands it to the shell unchanged. Whatever a crontab cannot hold is refused 
 import re
 import shlex
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.backends.crontab import (
     MAX_COMMAND_BYTES,
@@ -42,8 +43,7 @@ _RESERVED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Meant:
+class Meant(Struct, frozen=True):
     """What one line has to make cron do: at which times, as whom, and which words the shell must find."""
 
     when: str

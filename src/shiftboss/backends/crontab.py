@@ -7,7 +7,8 @@ time fields make sense is not looked at here: `core.cron` knows.
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 
@@ -25,8 +26,7 @@ _HINT = "Put the command into a script of the project and schedule that script."
 Variables = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One job as cron would run it: `command` is what the shell gets, `stdin` what it can read."""
 
     when: str

@@ -5,8 +5,9 @@ the files belong to the project user, who appends to them. Nothing that exists a
 stands in the way is a conflict, what is only unwise is a note.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.core.facts import Answers, PathFacts, Query, StatPath
@@ -26,8 +27,7 @@ _STICKY = 0o1000
 _ROOT = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogDirectory:
+class LogDirectory(Struct, frozen=True):
     """What is known about a project's log directory: its facts (None: absent) and those of its parent."""
 
     path: str

@@ -4,7 +4,7 @@ Ours and untouched: written or removed. Changed by hand: a conflict that `--forc
 conflict that `--adopt` overrides, keeping a copy.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.core.facts import Answers, PathFacts, Query, ReadFile, StatPath
@@ -14,8 +14,7 @@ from shiftboss.core.plan import Conflict, Override, Plan, RemoveFile, WriteFile
 _ROOT = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SealedFile:
+class SealedFile(Struct, frozen=True):
     """A file of ours: where it is, whose it is (project or unit address), its text (None: no such file), its mode."""
 
     path: str

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.logs import log_queries, prepare_logs

@@ -8,7 +8,8 @@ by their rules (`supervisor_rules`).
 import re
 import shlex
 from collections.abc import Collection
-from dataclasses import fields
+
+from msgspec.structs import fields
 
 from shiftboss.backends.supervisor_rules import (
     MAX_INTEGER,

@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Callable, Mapping
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 # XML-RPC integers have 32 bits: a larger one in any program makes `supervisorctl avail` fail for all of them
 MAX_INTEGER = 2**31 - 1
@@ -31,8 +32,7 @@ class NotReadableError(ValueError):
     """Supervisor would refuse the file, with it every other one, or would not do what it says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """One `[program:x]` section as the daemon understands it. `user` is empty where none is given."""
 
     name: str

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.logs import path_facts
@@ -19,8 +20,7 @@ from shiftboss.core.plan import Override
 from shiftboss.core.spec import Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """The answers, typed.
 
     `files` are those of any owner whose name could be one of ours, by path; `names` says how often each name

@@ -1,9 +1,9 @@
 """The two classic scripts, setup-supervisor and setup-cron: always Supervisor and cron, in their plain form."""
 
 import sys
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from shiftboss.cli.cmd_setup import count, set_up
 from shiftboss.cli.main import run

@@ -1,9 +1,9 @@
 """The command `shiftboss setup`."""
 
 import sys
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from shiftboss.cli.making import (
     adopt_option,

@@ -1,8 +1,9 @@
 """The status of projects as tables for people and as JSON for programs."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins as asdict
 
 from shiftboss.cli.output import Console, duration, size, table
 from shiftboss.core.status import ProcessStatus

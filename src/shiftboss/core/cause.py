@@ -3,18 +3,36 @@
 import re
 from collections.abc import Callable, Sequence
 
-_PORT = re.compile(
-    r"(?:EADDRINUSE|[Aa]ddress already in use|Failed to listen on)\D{0,60}?(?:[\d.:\[\]a-f*]*:)?(?P<port>\d{2,5})\b"
+# Each server has its own words for a port that is taken, with the number before or after them
+_PORTS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?:EADDRINUSE|[Aa]ddress already in use)(?:: address already in use)?:? [\w.*\[\]:]*:(?P<port>\d{2,5})\b",
+        r"[Aa]ddress already in use .{0,40}\bport (?P<port>\d{2,5})\b",  # Ruby
+        r"Failed to listen on \S*:(?P<port>\d{2,5})\b",  # PHP
+        r"bind on address \('[^']*', (?P<port>\d{2,5})\S*: address already in use",  # asyncio
+        r"Connection in use: \('[^']*', (?P<port>\d{2,5})\)",  # gunicorn
+        r"[Pp]ort (?P<port>\d{2,5}) is (?:already )?in use",  # Next.js
+        r"listen tcp\d? \S*:(?P<port>\d{2,5}): bind: address already in use",  # Go
+    )
 )
-_COMMAND = re.compile(r"(?:can't find command '(?P<a>[^']+)'|(?P<b>\S+): (?:command )?not found)")
+_COMMANDS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"can't find command '(?P<command>[^']+)'",  # Supervisor
+        r"(?P<command>\S+): command not found",  # bash
+        r"sh: (?:\d+: )?(?P<command>\S+): not found",  # dash, busybox
+        "env: [\u2018'\"]?(?P<command>[^\u2018\u2019'\":\\s]+)[\u2019'\"]?: No such file or directory",
+    )
+)
 _SHOWN = 200
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 _RULES: tuple[Rule, ...] = (
-    (_PORT, lambda m: f"port {m['port']} is taken"),
+    *((pattern, lambda m: f"port {m['port']} is taken") for pattern in _PORTS),
     (re.compile("EADDRINUSE|Address already in use", re.IGNORECASE), lambda _: "its port is taken"),
-    (_COMMAND, lambda m: f"{m['a'] or m['b']}: command not found"),
+    *((pattern, lambda m: f"{m['command']}: command not found") for pattern in _COMMANDS),
     (
         re.compile("Could not open input file: (?P<file>.*)"),
         lambda m: f"{m['file'].strip()} is missing in the release",
@@ -48,7 +66,10 @@ def last_lines(output: bytes, count: int = 5) -> tuple[str, ...]:
 
 
 def likely_cause(texts: Sequence[str]) -> str:
-    """Return the likely cause in plain words, an empty string if the texts do not tell one; later lines win."""
+    """Return the likely cause in plain words, an empty string if the texts do not tell one.
+
+    The rules go from the telling to the vague; of two lines that fit one rule the later one wins.
+    """
     for pattern, explain in _RULES:
         for text in reversed(texts):
             if found := pattern.search(text):
@@ -69,9 +90,10 @@ def telling_lines(lines: Sequence[str], count: int = 5) -> tuple[str, ...]:
 def port_in(texts: Sequence[str]) -> int | None:
     """Return the TCP port that the texts call taken, None if they name none."""
     for text in reversed(texts):
-        if found := _PORT.search(text):
-            port = int(found["port"])
-            return port if 0 < port < 65536 else None
+        for pattern in _PORTS:
+            if found := pattern.search(text):
+                port = int(found["port"])
+                return port if 0 < port < 65536 else None
     return None
 
 

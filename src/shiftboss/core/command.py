@@ -1,7 +1,8 @@
 """The command of a unit: from the project file, a Procfile or a preset's template to an argument vector."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.names import suggest
@@ -45,8 +46,7 @@ _OF_VIRTUALENV = frozenset(
 _WRAPPERS = frozenset(["sh", "bash", "dash", "npm", "npx", "yarn", "pnpm"])
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """The words of a command, whether a shell runs it, and if it is a template with placeholders."""
 
     words: tuple[str, ...]

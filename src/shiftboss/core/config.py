@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -15,7 +15,14 @@ from shiftboss.core.tables import ProjectFile, ProjectTable, ScheduleTable, Site
 T = TypeVar("T", bound=Table)
 _MISMATCH = re.compile(r"Expected `(?P<wanted>.+?)`, got `(?P<got>.+?)`")
 _BOUND = re.compile(r"Expected `.+?` (?P<sign><=|>=) (?P<bound>\d+)")
+_EMPTY = re.compile(r"Expected `\w+` of length >= 1")
+_ENUM = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
 _AT = re.compile(r" - at `\$?\.?(?P<path>.*)`$")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OWN_RULES = re.compile(r"project\.environment\b|(workers|schedules)\.[^.]+\.(command|environment)\b")
+_NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
+_LARGEST = 2**63 - 1  # TOML: integers have 64 bits
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPOKEN = {
     "int": "a whole number",
@@ -25,28 +32,62 @@ _SPOKEN = {
     "array": "a list",
     "object": "a table",
     "null": "nothing",
+    "date": "a date",
+    "time": "a time",
+    "datetime": "a date with time",
 }
 
 
 def parse_toml(text: str, file: str) -> dict[str, Any]:
-    """Parse TOML; raise UserError with file, line and column."""
+    """Parse TOML; raise UserError with file, line and column, or with the key that holds what nothing can use."""
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a ValueError: TOML's own, or an integer of 5000 digits
         raise UserError(
-            f"not valid TOML: {error}", where=file, hint=f"Correct {file} and run the command again."
+            f"not valid TOML: {_one_line(str(error))}",
+            where=file,
+            hint=f"Correct {file} and run the command again.",
         ) from error
+    for path, value in _leaves(raw):
+        _refuse_unusable(value, f"{file}: {path}")
+    return raw
+
+
+def _leaves(raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield path and value of everything that is no table and no list, however deep."""
+    left: list[tuple[str, object]] = [("", raw)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, dict):
+            left += [(_joined(path, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{path}[{number}]", inner) for number, inner in enumerate(value)]
+        else:
+            yield path, value
+
+
+def _refuse_unusable(value: object, where: str) -> None:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise UserError(
+            "is a number of more than 64 bits", where=where, hint="Use a number of a sensible size."
+        )
+    if isinstance(value, str) and _NOT_UTF8.search(value):
+        raise UserError("is not UTF-8 text", where=where, hint="Write it in UTF-8.")
 
 
 def site_file(text: str, file: str) -> SiteFile:
     """Read the text of config.toml; raise UserError that names the key and what was expected."""
-    return _table(parse_toml(text, file), SiteFile, file, "")
+    raw = parse_toml(text, file)
+    tables = _table(raw, SiteFile, file, "")
+    _refuse_control_characters(raw, file)
+    return tables
 
 
 def project_file(text: str, file: str) -> ProjectFile:
     """Read the text of a project file; raise UserError that names the key and what was expected."""
     raw = parse_toml(text, file)
     _refuse_unknown(raw, ProjectFile, file, "")
+    _refuse_control_characters(raw, file)
     workers = _units(raw, "workers", WorkerTable, file)
     schedules = _units(raw, "schedules", ScheduleTable, file)
     both = sorted(workers.keys() & schedules.keys())
@@ -57,6 +98,7 @@ def project_file(text: str, file: str) -> ProjectFile:
             hint="Give one of them another name: addresses must differ.",
         )
     project = _table(_subtable(raw, "project", file), ProjectTable, file, "project")
+    _check_paths(project, file)
     _check_environments(project, workers, schedules, file)
     return ProjectFile(project=project, workers=workers, schedules=schedules)
 
@@ -68,6 +110,8 @@ def _units(raw: Mapping[str, Any], key: str, kind: type[T], file: str) -> dict[s
             check_name(name, key.removesuffix("s"))
         except UserError as error:
             raise UserError(error.message, where=f"{file}: {key}", hint=error.hint) from None
+        if not isinstance(table, dict):
+            raise _no_table(table, file, f"{key}.{name}")
         found[name] = _table(table, kind, file, f"{key}.{name}")
     return found
 
@@ -75,10 +119,14 @@ def _units(raw: Mapping[str, Any], key: str, kind: type[T], file: str) -> dict[s
 def _subtable(raw: Mapping[str, Any], key: str, file: str) -> dict[str, Any]:
     table = raw.get(key, {})
     if not isinstance(table, dict):
-        raise UserError(
-            f"must be a table, not {_spoken_value(table)}", where=f"{file}: {key}", hint=f"Write [{key}]."
-        )
+        raise _no_table(table, file, key)
     return table
+
+
+def _no_table(value: object, file: str, path: str) -> UserError:
+    return UserError(
+        f"must be a table, not {_spoken_value(value)}", where=f"{file}: {path}", hint=f"Write [{path}]."
+    )
 
 
 def _table(raw: Any, kind: type[T], file: str, path: str) -> T:
@@ -104,28 +152,56 @@ def _refuse_unknown(raw: Mapping[str, Any], kind: type[Table], file: str, path: 
             hint = "Known keys: " + ", ".join(sorted(known)) + "."
             raise UserError(f"unknown key{suggest(key, known)}", where=where, hint=hint)
         inner = known[key]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Table):
+        if isinstance(inner, type) and issubclass(inner, Table):
+            if not isinstance(value, dict):
+                raise _no_table(value, file, _joined(path, key))
             _refuse_unknown(value, inner, file, _joined(path, key))
 
 
 def _joined(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    shown = key if _BARE_KEY.fullmatch(key) else ascii(key[:60])
+    return f"{path}.{shown}" if path else shown
 
 
 def _explained(message: str, raw: Any, kind: type[Table], file: str, path: str) -> UserError:
     at = _AT.search(message)
     key = at["path"].strip(".") if at else ""
-    where = f"{file}: {'.'.join(part for part in (path, key) if part)}".rstrip(": ").replace("[...]", "")
-    return UserError(_plain(_AT.sub("", message)), where=where, hint=_described(kind, key))
+    exact = _with_entry(key, raw, kind)
+    where = f"{file}: {'.'.join(part for part in (path, exact) if part)}"
+    return UserError(_plain(_AT.sub("", message), kind, key), where=where, hint=_described(kind, key))
 
 
-def _plain(message: str) -> str:
+def _with_entry(key: str, raw: Any, kind: type[Table]) -> str:
+    """Return the path of a key with the very entry that is wrong, where msgspec only says `environment[...]`."""
+    name, found, _ = key.partition("[...]")
+    if not found:
+        return key
+    for entry, value in raw[name].items():
+        try:
+            msgspec.convert({entry: value}, _fields(kind)[name], strict=True)
+        except msgspec.ValidationError:
+            return _joined(name, entry)
+    return name
+
+
+def _plain(message: str, kind: type[Table], key: str) -> str:
     """Say in plain words what msgspec says in types."""
+    if _EMPTY.search(message):
+        return "must not be empty"
+    if found := _ENUM.search(message):
+        return f"must be {' or '.join(_choices(_fields(kind)[key]))}, not {found['value']:.60}"
     if found := _BOUND.search(message):
         return f"must be at {'least' if found['sign'] == '>=' else 'most'} {found['bound']}"
     if found := _MISMATCH.search(message):
         return f"must be {_spoken(found['wanted'])}, not {_spoken(found['got'])}"
     return message[:1].lower() + message[1:]
+
+
+def _choices(kind: object) -> list[str]:
+    """Return the words of every Literal in a type."""
+    if get_origin(kind) is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    return [choice for part in get_args(kind) for choice in _choices(part)]
 
 
 def _spoken(types: str) -> str:
@@ -138,6 +214,10 @@ def _spoken_value(value: object) -> str:
     return _SPOKEN.get(kind, kind)
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
 def _described(kind: type[Table], key: str) -> str:
     """Return the description of a key from the schema, as the hint of an error about it."""
     schema = msgspec.json.schema(kind)["$defs"].get(kind.__name__, {})
@@ -147,6 +227,30 @@ def _described(kind: type[Table], key: str) -> str:
             return str(entry["description"])
         schema = msgspec.json.schema(kind)["$defs"].get(str(entry.get("$ref", "")).rpartition("/")[2], {})
     return ""
+
+
+def _refuse_control_characters(raw: Mapping[str, Any], file: str) -> None:
+    """Refuse them in names, paths and times; commands and environments have rules (and words) of their own."""
+    for path, value in _leaves(raw):
+        if isinstance(value, str) and not _OWN_RULES.match(path) and (found := _CONTROL.search(value)):
+            raise UserError(
+                f"contains a control character ({found.group()!r})",
+                where=f"{file}: {path}",
+                hint="Write it on one line, without escapes.",
+            )
+
+
+def _check_paths(project: ProjectTable, file: str) -> None:
+    """Paths of a project are absolute: the program may be started anywhere."""
+    paths = {"root": project.root, "logs": project.logs}
+    paths |= {f"interpreters.{name}": path for name, path in project.interpreters.items()}
+    for key, path in paths.items():
+        if path is not None and not path.startswith("/"):
+            raise UserError(
+                f"must be an absolute path, not {path[:60]!r}",
+                where=f"{file}: project.{key}",
+                hint="Begin it with /.",
+            )
 
 
 def _check_environments(

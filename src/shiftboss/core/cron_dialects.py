@@ -1,7 +1,8 @@
 """The dialects of cron as data: the six fields, the nicknames, and what each program does with a text."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import suggest
@@ -39,8 +40,7 @@ NICKNAMES = {
 """The nicknames of crontab(5), lower case as every daemon wants them; @reboot is not a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """What one cron makes of a text; `program` is its name in messages.
 
     Sources: for Debian's cron 3.0pl1-162 the answers of `crontab -n` and the starts of the daemon, for

@@ -1,10 +1,11 @@
 """What the changes of the clocks do to one schedule: the dates of the next year, in plain words."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from shiftboss.core.cron import Expression
 from shiftboss.core.cron_calendar import (
@@ -25,8 +26,7 @@ _SECOND = timedelta(seconds=1)
 _MOST_NAMED = 4  # as many times are named one by one
 
 
-@dataclass(frozen=True, slots=True)
-class DstNote:
+class DstNote(Struct, frozen=True):
     """A change of the clocks that touches a schedule: the instant `at` (aware, first one of the new offset)."""
 
     at: datetime

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
+
+from msgspec import Struct
 
 from shiftboss.core.cron_dialects import DAY, HOUR, MINUTE, SECOND, WEEKDAY, Dialect, Field
 from shiftboss.core.errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something that a reader should know of an expression; `fatal` means: do not write it to the target."""
 
     code: str
@@ -18,23 +18,20 @@ class Finding:
     fatal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LastDay:
+class LastDay(Struct, frozen=True):
     """`L`, `L-n`: `back` days before the last of the month; with W the working day nearest to that."""
 
     back: int = 0
     working: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NearestWorkingDay:
+class NearestWorkingDay(Struct, frozen=True):
     """`nW`: the day from Monday to Friday nearest to `day` in the same month; none where there is no such day."""
 
     day: int
 
 
-@dataclass(frozen=True, slots=True)
-class NthWeekday:
+class NthWeekday(Struct, frozen=True):
     """`d#n`: the nth (1 to 5) of a weekday in its month, for `dL` the last one (`nth` 0). Sunday is 0."""
 
     weekday: int
@@ -44,8 +41,7 @@ class NthWeekday:
 DayRule = LastDay | NearestWorkingDay | NthWeekday
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+class Values(Struct, frozen=True):
     """What a field matches: a bit set (bit n = value n), rules that depend on the month, and what was odd."""
 
     bits: int = 0
@@ -74,8 +70,7 @@ def read_field(text: str, field: Field, dialect: Dialect, key: str) -> Values:
     return _Reader(text, field, dialect, key).read()
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(Struct, frozen=True):
     """The text of a field, and everything that its meaning depends on."""
 
     text: str

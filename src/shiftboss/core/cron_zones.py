@@ -7,17 +7,17 @@ day is not seen; the tz database has none in this century.
 Instants are naive datetimes in UTC in here, wall-clock times naive datetimes of the zone.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(Struct, frozen=True):
     """A change of the clocks: at the instant `at` the offset from UTC goes from `before` to `after`."""
 
     at: datetime

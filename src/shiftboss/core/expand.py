@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.command import Command, argument_vector, command_of, filled, program_path, search_path
 from shiftboss.core.errors import UserError
@@ -139,8 +140,7 @@ def _require_kind(preset: Preset, kind: UnitKind, where: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Expansion:
+class _Expansion(Struct, frozen=True):
     """What workers and schedules have in common."""
 
     values: Values

@@ -1,8 +1,9 @@
 """Everything that can be said of a cron expression: words, next times, what its daemon would really do."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
 
 from shiftboss.core.cron import Finding, parse
 from shiftboss.core.cron_dst import dst_notes
@@ -12,8 +13,7 @@ from shiftboss.core.cron_times import times
 from shiftboss.core.errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """An expression explained; `error` says why it is not valid (or would never run), empty if it is fine."""
 
     text: str

@@ -4,14 +4,14 @@ Backends ask (a `Query` is a value), `host/` answers; nothing here reads anythin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 PathType = Literal["directory", "file", "link", "other"]
 
 
-@dataclass(frozen=True, slots=True)
-class PathFacts:
+class PathFacts(Struct, frozen=True):
     """Owner, group, permission bits (07777) and type of a path; links are not followed."""
 
     uid: int
@@ -20,8 +20,7 @@ class PathFacts:
     type: PathType
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(Struct, frozen=True):
     """One process as Supervisor reports it (XML-RPC getProcessInfo); times are epoch seconds, 0 for never."""
 
     group: str
@@ -35,8 +34,7 @@ class ProcessFacts:
     spawn_error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorFacts:
+class SupervisorFacts(Struct, frozen=True):
     """The running Supervisor: its version, the uid it runs as, and all its processes, sorted by name."""
 
     version: str
@@ -44,8 +42,7 @@ class SupervisorFacts:
     processes: tuple[ProcessFacts, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What the kernel says of one process: its parent, resident memory, CPU since its start (100 = one core)."""
 
     pid: int
@@ -54,8 +51,7 @@ class Usage:
     cpu_percent: float
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """The process that listens on a TCP port."""
 
     pid: int
@@ -63,8 +59,7 @@ class Listener:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """How a program ended: exit status as a shell reports it, and what it printed."""
 
     status: int
@@ -72,15 +67,13 @@ class Finished:
     stderr: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
+class ReadFile(Struct, frozen=True):
     """Ask for the text of one file. Answer: `str`, or None if there is no such file."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadMatching:
+class ReadMatching(Struct, frozen=True):
     """Ask for the text of all regular files in a directory whose name matches a glob.
 
     Answer: `dict[str, str]`, path to text. A directory that does not exist raises HostError when asked.
@@ -90,15 +83,13 @@ class ReadMatching:
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class StatPath:
+class StatPath(Struct, frozen=True):
     """Ask who owns a path. Answer: `PathFacts`, or None if there is nothing."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskSupervisor:
+class AskSupervisor(Struct, frozen=True):
     """Ask the running Supervisor for everything. Answer: `SupervisorFacts`; HostError if it does not answer."""
 
 

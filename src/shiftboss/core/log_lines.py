@@ -14,14 +14,14 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def parse_since(text: str, now: datetime) -> datetime:
     """Read `10m`, `2h`, `3d` (ago), `HH:MM` today or an ISO time; raise UserError if it is none of them."""
-    if ago := _AGO.fullmatch(text.strip()):
-        return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
     try:
+        if ago := _AGO.fullmatch(text.strip()):
+            return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
             moment = datetime.fromisoformat(f"{now.date().isoformat()}T{text}")
         else:
             moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UserError(
             f"{text[:40]!r} is not a time", hint="Write 10m, 2h, 3d, 14:30 or 2026-11-23T14:30."
         ) from None

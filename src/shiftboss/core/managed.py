@@ -6,15 +6,15 @@ The hash covers everything below that line.
 
 import hashlib
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _HEADER = re.compile(
     r"[;#] Managed by shiftboss for (?P<address>[a-z0-9_/-]+), sha256 (?P<hash>[0-9a-f]{16})\b[^\n]*\n"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(Struct, frozen=True):
     """Who a managed file belongs to (project or unit address), and whether it is as we wrote it."""
 
     address: str

@@ -3,7 +3,8 @@
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 
@@ -33,8 +34,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a command is about: a project, one of its units, or one process (numbered from 1) of a worker."""
 
     project: str

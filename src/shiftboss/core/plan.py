@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class MakeDirectory:
+
+class MakeDirectory(Struct, frozen=True):
     """Create a directory (parents too) with this owner and mode; an existing one is left as it is."""
 
     target: str
@@ -18,8 +18,7 @@ class MakeDirectory:
     kind = "make-directory"
 
 
-@dataclass(frozen=True, slots=True)
-class CreateFile:
+class CreateFile(Struct, frozen=True):
     """Create an empty file with this owner and mode, never through a link; an existing one is left as it is."""
 
     target: str
@@ -30,8 +29,7 @@ class CreateFile:
     kind = "create-file"
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFile:
+class WriteFile(Struct, frozen=True):
     """Replace (or create) a file of ours atomically.
 
     `before` is the text the plan was made from (None: there was no file); `keep_copy` names where the
@@ -48,8 +46,7 @@ class WriteFile:
     kind = "write-file"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveFile:
+class RemoveFile(Struct, frozen=True):
     """Remove a file of ours; `before` is the text the plan was made from."""
 
     target: str
@@ -58,8 +55,7 @@ class RemoveFile:
     kind = "remove-file"
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateGroup:
+class UpdateGroup(Struct, frozen=True):
     """Make the running Supervisor take over one group from its (re-read) files.
 
     `change` says what the files now hold; a changed or removed group is stopped first, which may take
@@ -74,8 +70,7 @@ class UpdateGroup:
     kind = "update-group"
 
 
-@dataclass(frozen=True, slots=True)
-class StartProcess:
+class StartProcess(Struct, frozen=True):
     """Start a process that should run and does not; `name` is its name at the backend (`group:process`)."""
 
     target: str
@@ -86,8 +81,7 @@ class StartProcess:
 Action = MakeDirectory | CreateFile | WriteFile | RemoveFile | UpdateGroup | StartProcess
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """Something we did not make, or that somebody changed, stands in the way; nothing is done about it unasked.
 
     `remedy` names the option that overrides it (`--force`, `--adopt`), or is empty if nothing does.
@@ -100,16 +94,14 @@ class Conflict:
     remedy: Literal["--force", "--adopt", ""] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(Struct, frozen=True):
     """What the user allowed: overwrite hand edits (`force`), take over foreign files (`adopt`)."""
 
     force: bool = False
     adopt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Actions in the order of their performance, what stands in the way, and what the user should know."""
 
     actions: tuple[Action, ...] = ()

@@ -31,11 +31,20 @@ def _line(action: Action) -> str:
         case RemoveFile():
             return f"remove {action.path}"
         case MakeDirectory() | CreateFile():
-            return f"create {action.path} (mode {action.mode & 0o777:o})"
+            return f"create {action.path} (mode {action.mode:o})"
         case StartProcess():
             return f"start {action.target}"
         case UpdateGroup():
-            return f"start {action.target}" if action.change == "add" else ""
+            return _group_line(action)
+
+
+def _group_line(action: UpdateGroup) -> str:
+    """Return nothing where processes end or restart: that is told for all of them together."""
+    if action.change != "add" and action.restarts:
+        return ""
+    if action.change == "remove":
+        return f"take {action.target} out of Supervisor"
+    return f"start {action.target}"
 
 
 def _consequences(plan: Plan) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """What a project needs: which presets fit a release, why, and which one a word such as `queue` means."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.core.entrypoints import node_words
 from shiftboss.core.errors import UserError
@@ -19,8 +21,7 @@ _NOT_WORKERS = frozenset({"web", "release"})
 Presets = Mapping[str, Preset]
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """A unit that a project seems to need, and why.
 
     `command` is set where the project itself says what to run (a line of its Procfile); it then takes

@@ -6,7 +6,8 @@ understood gives nothing known and a note for the user.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.words import command_words
@@ -66,16 +67,14 @@ _ENV_LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]{0,63})[ \t]*=[ \
 _ENV_VALUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:@,+-]{0,127}")
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """A package the project depends on: its version (or range, or empty) and the file that says so."""
 
     version: str
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(Struct, frozen=True):
     """Something that was worked out, such as the file to start, and where it was found."""
 
     value: str
@@ -85,8 +84,7 @@ class Guess:
 Packages = Mapping[str, Package]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseFacts:
+class ReleaseFacts(Struct, frozen=True):
     """What is known about a release. An empty value stands for a release of which nothing is known.
 
     `files` are the ones that exist out of those that matter; packages are grouped by language, their names

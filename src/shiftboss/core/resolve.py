@@ -34,10 +34,10 @@ def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
     base = posixpath.dirname(config_file)
 
     def path(value: str | None, default: str) -> str:
-        return posixpath.join(base, value) if value else default
+        return _clean(posixpath.join(base, value)) if value else default
 
     user = tables.layout.user or defaults.user
-    if user.replace("{project}", "").strip("{}") != user.replace("{project}", ""):
+    if re.search("[{}]", user.replace("{project}", "")):
         raise UserError(
             "only {project} can stand in braces",
             where=f"{config_file}: layout.user",
@@ -58,6 +58,11 @@ def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
         cron_dir=path(tables.cron.dir, defaults.cron_dir),
         logrotate_dir=path(tables.logrotate.dir, defaults.logrotate_dir),
     )
+
+
+def _clean(path: str) -> str:
+    """Return a path without slashes at its end: names are put behind it."""
+    return path.rstrip("/") or "/"
 
 
 def _supervisor(tables: SiteFile, base: str) -> SupervisorSite:
@@ -90,8 +95,8 @@ def make_project(site: Site, name: str, table: ProjectTable, account: Account) -
     path = ":".join(dict.fromkeys([*(d for d in own if d not in usual), *usual]))
     return Project(
         name=name,
-        root=table.root or f"{site.projects}/{name}",
-        logs=table.logs or f"{site.logs}/{name}",
+        root=_clean(table.root) if table.root else f"{site.projects}/{name}",
+        logs=_clean(table.logs) if table.logs else f"{site.logs}/{name}",
         account=account,
         environment=environment_pairs(table.environment),
         path=path,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 from shiftboss.core.names import address
 
 StopScope = Literal["main", "group"]
@@ -11,8 +13,7 @@ Environment = tuple[tuple[str, str], ...]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """A Unix account as the passwd database has it; `group` is the name of its primary group."""
 
     name: str
@@ -23,8 +24,7 @@ class Account:
     shell: str = "/bin/sh"
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved."""
 
     name: str
@@ -40,8 +40,7 @@ class Project:
         return f"{self.root}/current"
 
 
-@dataclass(frozen=True, slots=True)
-class StopPolicy:
+class StopPolicy(Struct, frozen=True):
     """How a worker is stopped: `signal` (name without SIG) to `scope`, SIGKILL after `wait_seconds`."""
 
     signal: str = "TERM"
@@ -49,16 +48,14 @@ class StopPolicy:
     scope: StopScope = "group"
 
 
-@dataclass(frozen=True, slots=True)
-class LogPolicy:
+class LogPolicy(Struct, frozen=True):
     """Rotation: `max_bytes` a file and `backups` rotated files beside it."""
 
     max_bytes: int = 10 * 1024 * 1024
     backups: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """A long-running program of a project, run as `processes` processes (numbered from 1).
 
     `argv` is ready to be executed: `argv[0]` is absolute and no shell is implied.
@@ -87,8 +84,7 @@ class Worker:
         return f"{self.project.logs}/{self.name}.log"
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """A command of a project with times; `cron` is the expression as the user wrote it."""
 
     project: Project
@@ -126,8 +122,7 @@ class SupervisorSite:
     password: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """This server as config.toml describes it. `system` is true when we act as root for real servers.
 
     `projects`, `logs` and `user` are the layout; the first two are directories that contain one directory

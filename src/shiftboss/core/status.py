@@ -1,10 +1,9 @@
 """What a process does right now, as its backend tells it; `status --json` prints these fields."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStatus:
+class ProcessStatus(Struct, frozen=True):
     """One process of a worker. `process` counts from 1; None stands for what the backend cannot tell.
 
     `state` is one of Supervisor's words (STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN), None

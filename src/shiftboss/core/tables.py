@@ -40,15 +40,22 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class LayoutTable(Table, frozen=True, kw_only=True):
     """Where projects live. A project may say otherwise in its own file."""
 
-    projects: Annotated[Text, Meta(description="Directory that holds a directory for each project.")] = (
-        "/infra/projects"
-    )
-    logs: Annotated[Text, Meta(description="Directory that holds a log directory for each project.")] = (
-        "/infra/logs/projects"
-    )
-    user: Annotated[Text, Meta(description="Unix user of a project; {project} is its name.")] = (
-        "{project}_user"
-    )
+    projects: Annotated[
+        Text | None,
+        Meta(description="Directory that holds a directory for each project (default /infra/projects)."),
+    ] = None
+    logs: Annotated[
+        Text | None,
+        Meta(
+            description="Directory that holds a log directory for each project (default /infra/logs/projects)."
+        ),
+    ] = None
+    user: Annotated[
+        Text | None,
+        Meta(
+            description="Unix user of a project; {project} is its name (default {project}_user, without root: you)."
+        ),
+    ] = None
 
 
 class BackendTable(Table, frozen=True, kw_only=True):

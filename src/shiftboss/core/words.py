@@ -21,13 +21,19 @@ def command_words(command: str | Sequence[str], *, shell: bool = False) -> tuple
     for word in [command] if isinstance(command, str) else command:
         _refuse_control_characters(word)
     if shell:
-        return (SHELL, "-c", command if isinstance(command, str) else shlex.join(command))
+        line = command if isinstance(command, str) else shlex.join(command)
+        _refuse_empty(line.split())
+        return (SHELL, "-c", line)
     words = _split(command) if isinstance(command, str) else tuple(command)
+    _refuse_empty(words)
+    return words
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
     if not words or not words[0].strip():
         raise UserError(
             "the command is empty", hint="Put the command after --, for example -- php artisan thumbs:work"
         )
-    return words
 
 
 def _refuse_control_characters(word: str) -> None:

@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 
 from shiftboss.core.facts import Finished
 from shiftboss.core.spec import DEFAULT_PATH, Account
@@ -82,11 +83,17 @@ def _outputs(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, st
                 chunk = os.read(key.fd, 1 << 16)
                 buffer = collected[key.fileobj]  # type: ignore[index]  # we registered these two streams
                 buffer += chunk
-                if not chunk or len(buffer) > _MAX_OUTPUT:
+                if not chunk:
                     selector.unregister(key.fileobj)
+                if len(buffer) > _MAX_OUTPUT:
+                    return *_texts(collected.values()), True
         in_time = not selector.get_map()
-    texts = [bytes(buffer[:_MAX_OUTPUT]).decode(errors="replace") for buffer in collected.values()]
-    return texts[0], texts[1], in_time
+    return *_texts(collected.values()), in_time
+
+
+def _texts(buffers: Iterable[bytearray]) -> tuple[str, str]:
+    stdout, stderr = (bytes(buffer[:_MAX_OUTPUT]).decode(errors="replace") for buffer in buffers)
+    return stdout, stderr
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -125,14 +125,13 @@ class FakeCommands:
         return None
 
     def _may_execute(self, path: str, account: Account) -> bool:
-        node = self._files.node(self._files.real_path(path) or "")
+        try:
+            node = self._files.node(self._files.resolve(path, account))
+        except OSError:
+            return False
         # root, too, needs one x bit (access(2))
-        return (
-            node is not None
-            and node.type == "file"
-            and bool(node.mode & 0o111)
-            and may(node, account, _EXECUTE)
-        )
+        is_program = node is not None and node.type == "file" and node.mode & 0o111
+        return bool(is_program) and node is not None and may(node, account, _EXECUTE)
 
 
 class FakeProcesses:

@@ -9,7 +9,9 @@ import errno
 import os
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.core.facts import PathFacts, PathType
 from shiftboss.core.spec import Account
@@ -21,8 +23,7 @@ _READ, _WRITE, _SEARCH = 4, 2, 1
 _ROOT = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """What stands at a path; `data` is the content of a file, `target` that of a link."""
 
     type: PathType
@@ -109,7 +110,7 @@ class FakeFiles:
         self._faults.reach("files.read_as", path)
         user = self._own if self._own.uid else account
         try:
-            node = self._nodes[self._resolve(path, user)]
+            node = self._nodes[self.resolve(path, user)]
             _require(node, user, _READ)
         except OSError:
             return None
@@ -157,7 +158,7 @@ class FakeFiles:
     def real_path(self, path: str) -> str | None:
         self._faults.reach("files.real_path", path)
         try:
-            return self._resolve(path, self._own)
+            return self.resolve(path, self._own)
         except OSError:
             return None
 
@@ -291,8 +292,8 @@ class FakeFiles:
     def _beneath(self, directory: str, *, create: bool = False) -> str:
         return self._walk(directory, self._own, trusting=False, create=create)
 
-    def _resolve(self, path: str, user: Account) -> str:
-        """Return where a path finally leads, following every link; raises OSError."""
+    def resolve(self, path: str, user: Account) -> str:
+        """Return where a path finally leads for a user, following every link; raises OSError."""
         directory, name = posixpath.split(path)
         for _ in range(MAX_LINKS):
             place = _joined(self._walk(directory, user, trusting=True), name)

@@ -11,8 +11,10 @@ import platform
 from collections.abc import Callable, Iterator
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import SupervisorSite
@@ -73,15 +75,13 @@ def _is_http_address(server: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
+class _Server(Struct, frozen=True):
     url: str
     username: str = ""
     password: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Conf:
+class _Conf(Struct, frozen=True):
     """A supervisord.conf that was read. `includes` are absolute globs."""
 
     path: str

@@ -22,7 +22,7 @@ from shiftboss.host.interrupts import uninterrupted
 from shiftboss.host.machine import Machine
 from shiftboss.host.ports import Files, Supervisor
 from shiftboss.setup.progress import Progress
-from shiftboss.setup.unfinished import remember
+from shiftboss.setup.unfinished import remember, remembered
 
 _POLL_SECONDS = 0.1
 _STOP_MARGIN_SECONDS = 15
@@ -167,8 +167,10 @@ def _turn_over(turnover: "_Turnover", files: Files, site: Site, groups: list[Upd
     A group that Supervisor does not know yet needs no memory: the next plan sees that it is missing.
     """
     left = [group for group in groups if group.change != "add"]
+    now = {group.group for group in groups}
+    others = [group for group in remembered(files, site) if group.group not in now]
     if left:
-        remember(files, site, left)
+        remember(files, site, [*others, *left])
     turnover.stop(groups)
     try:
         for group in groups:
@@ -177,7 +179,7 @@ def _turn_over(turnover: "_Turnover", files: Files, site: Site, groups: list[Upd
                 left.remove(group)
     finally:
         if any(group.change != "add" for group in groups):
-            remember(files, site, left)
+            remember(files, site, [*others, *left])
 
 
 def _reread(supervisor: Supervisor, groups: list[UpdateGroup], put_back: Callable[[], None]) -> None:
@@ -223,7 +225,7 @@ class _Turnover:
             self._wait_until_stopped(group)
             self.supervisor.remove_group(group.group)
             self.progress.step(f"stopped {group.target}")
-        if group.change != "remove" and not self._is_known(group.group):
+        if group.change != "remove":
             self.supervisor.add_group(group.group)
 
     def _wait_until_stopped(self, group: UpdateGroup) -> None:
@@ -237,9 +239,6 @@ class _Turnover:
                 f"waiting for {group.target} to finish its work (up to {group.stop_wait_seconds} s)"
             )
             self.machine.clock.sleep(_POLL_SECONDS)
-
-    def _is_known(self, group: str) -> bool:
-        return any(process.group == group for process in self.supervisor.facts().processes)
 
     def _alive(self, group: str) -> list[str]:
         return [p.name for p in self.supervisor.facts().processes if p.group == group and p.pid]

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
@@ -12,8 +13,7 @@ from shiftboss.core.tables import ProjectFile
 from shiftboss.host.ports import Files
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One project file: where it is, its text, and what it says."""
 
     path: str
@@ -21,8 +21,7 @@ class Entry:
     tables: ProjectFile
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Struct, frozen=True):
     """All project files: those that can be used, and an error for each that cannot."""
 
     entries: Mapping[str, Entry]

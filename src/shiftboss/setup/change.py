@@ -1,7 +1,9 @@
 """Changing what runs: the new text of a project file, and the plan that makes the server follow it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
@@ -9,7 +11,7 @@ from shiftboss.core.plan import Override, Plan, RemoveFile, StartProcess, Update
 from shiftboss.core.spec import Schedule, Site, Unit, UnitKind, Worker
 from shiftboss.host.machine import Machine
 from shiftboss.setup import edit
-from shiftboss.setup.apply import perform
+from shiftboss.setup.apply import perform, refuse_conflicts
 from shiftboss.setup.backend_choice import choose_backend
 from shiftboss.setup.catalog import Catalog, Entry, project_path
 from shiftboss.setup.prepare import Planner
@@ -28,8 +30,7 @@ from shiftboss.setup.units import (
 from shiftboss.setup.verify import mark_logs, verify_schedules, verify_workers
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change that was thought through and not yet made.
 
     `projects` is what runs afterwards; `asked` are the units that the command is about.
@@ -174,6 +175,7 @@ def _without(entry: Entry, name: str, unit: str) -> str:
 
 def commit(machine: Machine, change: Change, progress: Progress) -> None:
     """Make a change and prove it. Raises HostError; what could not be done then is said."""
+    refuse_conflicts(change.plan.conflicts)  # before anything else: a log may be somebody's link
     workers = [whole(unit) for unit in change.concerned if isinstance(unit, Worker)]
     schedules = [unit for unit in change.concerned if isinstance(unit, Schedule)]
     marks = mark_logs(machine, (selection.worker for selection in workers))

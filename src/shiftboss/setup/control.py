@@ -1,7 +1,8 @@
 """Start, stop and restart workers, and wait until it is true."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.errors import HostError
 from shiftboss.core.spec import Site, Worker
@@ -18,8 +19,7 @@ _PATIENCE_SECONDS = 8
 _AT_REST = frozenset({"STOPPED", "EXITED", "FATAL", None})
 
 
-@dataclass(frozen=True, slots=True)
-class Restarted:
+class Restarted(Struct, frozen=True):
     """A process that was restarted; `old_pid` is None if it did not run."""
 
     address: str

@@ -1,65 +1,111 @@
-"""Edits of our TOML files that keep comments and order. Text in, text out."""
+"""Edits of our TOML files that keep comments and order. Text in, text out.
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+Every edit is proved: the new text is read again and must say exactly what was asked for.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal
 
 import tomlkit
-from tomlkit.items import Table
-from tomlkit.toml_document import TOMLDocument
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
+
+from shiftboss.core.errors import UserError
 
 Section = Literal["workers", "schedules"]
-Value = str | int | float | bool | list[str] | dict[str, str | int | float | bool]
+Value = str | int | float | bool | list[str] | dict[str, str]
+Changes = Mapping[str, Value]
+Tables = MutableMapping[str, Any]
 
 
-def set_unit(text: str, section: Section, name: str, changes: Mapping[str, Value | None]) -> str:
-    """Return the project file with these keys of `[section.name]` set; None removes a key.
+def set_unit(text: str, section: Section, name: str, changes: Changes) -> str:
+    """Return the project file with these keys of `[section.name]` set.
 
-    What is there already and equal stays as it is written; a table value is merged key by key.
+    What is there already and equal stays as it is written; a table value is merged key by key. Raises
+    UserError for a file that is written in a way that cannot be edited.
     """
-    document = tomlkit.parse(text)
-    _change(_section(document, section), name, changes)
-    return _dumped(document)
+    return _edited(
+        text,
+        lambda document: _change(_section(document, section), name, changes),
+        lambda plain: _merge(plain.setdefault(section, {}).setdefault(name, {}), changes),
+    )
 
 
 def remove_unit(text: str, section: Section, name: str) -> str:
     """Return the project file without a unit; a section that it leaves empty goes too."""
-    document = tomlkit.parse(text)
-    units = document.get(section)
+    return _edited(
+        text,
+        lambda document: _remove(document, section, name),
+        lambda plain: _remove(plain, section, name),
+    )
+
+
+def set_keys(text: str, section: str, changes: Changes) -> str:
+    """Return a file with these keys of `[section]` set; what is said of `set_unit` holds here too."""
+    return _edited(
+        text,
+        lambda document: _change(document, section, changes),
+        lambda plain: _merge(plain.setdefault(section, {}), changes),
+    )
+
+
+def _edited(text: str, change: Callable[[Any], None], change_plain: Callable[[Any], None]) -> str:
+    """Change the document, and the plain values in it; return the new text if it says the same as they do."""
+    before, wanted = tomllib.loads(text), tomllib.loads(text)
+    change_plain(wanted)
+    if wanted == before:
+        return text
+    try:
+        document = tomlkit.parse(text)
+        change(document)
+        after = _dumped(document)
+        if tomllib.loads(after) == wanted:
+            return after
+    except (TOMLKitError, ValueError, TypeError):  # layouts that tomlkit cannot change
+        pass
+    raise UserError(
+        "cannot edit the file: it is written in a way that leaves no place for the change",
+        hint="Make the change by hand, then run: shiftboss apply",
+    )
+
+
+def _merge(plain: Tables, changes: Changes) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            plain.setdefault(key, {}).update(value)
+        else:
+            plain[key] = value
+
+
+def _remove(tables: Tables, section: Section, name: str) -> None:
+    units = tables.get(section)
     if units is not None and name in units:
         del units[name]
         if not units:
-            del document[section]
-    return _dumped(document)
+            del tables[section]
 
 
-def set_keys(text: str, section: str, changes: Mapping[str, Value | None]) -> str:
-    """Return a file with these keys of `[section]` set; None removes a key."""
-    document = tomlkit.parse(text)
-    _change(document, section, changes)
-    return _dumped(document)
-
-
-def _section(document: TOMLDocument, name: Section) -> Table:
+def _section(document: Tables, name: Section) -> Tables:
     if name not in document:
         document[name] = tomlkit.table(is_super_table=True)
-    return cast(Table, document[name])  # the file was parsed and checked before
+    section: Tables = document[name]  # the file was parsed and checked before
+    return section
 
 
-def _change(parent: TOMLDocument | Table, name: str, changes: Mapping[str, Value | None]) -> None:
-    is_new = name not in parent
+def _change(parent: Tables, name: str, changes: Changes) -> None:
+    is_new, is_inline = name not in parent, isinstance(parent, InlineTable)
     if is_new:
-        parent[name] = tomlkit.table()
-    table: Any = parent[name]
+        parent[name] = tomlkit.inline_table() if is_inline else tomlkit.table()
+    table = parent[name]
     for key, value in changes.items():
         _set(table, key, value)
-    if is_new:
+    if is_new and not is_inline:
         table.add(tomlkit.nl())  # a blank line before the table that follows
 
 
-def _set(table: Table, key: str, value: Value | None) -> None:
-    if value is None:
-        table.pop(key, None)
-    elif isinstance(value, dict):
+def _set(table: Tables, key: str, value: Value) -> None:
+    if isinstance(value, dict):
         if key not in table:
             table[key] = tomlkit.inline_table()
         for inner, item in value.items():
@@ -68,6 +114,6 @@ def _set(table: Table, key: str, value: Value | None) -> None:
         table[key] = value
 
 
-def _dumped(document: TOMLDocument) -> str:
+def _dumped(document: tomlkit.TOMLDocument) -> str:
     text = tomlkit.dumps(document).strip("\n")
     return f"{text}\n" if text else ""

@@ -1,7 +1,8 @@
 """From what is wanted to a plan: asks the machine what the backends need to know, then lets them plan."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from shiftboss.backends.contract import Backend, Wanted
 from shiftboss.backends.registry import BACKENDS

@@ -1,7 +1,8 @@
 """What a project needs, and what a word such as `queue` means for it: requests made from its release."""
 
 import shlex
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import UserError
@@ -18,8 +19,7 @@ from shiftboss.setup.requests import CUSTOM, Command, Request, ScheduleRequest, 
 from shiftboss.setup.units import forgotten_project, require_release, resolve_project
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """A unit that a project seems to need: why, what it would be, and the command that sets it up."""
 
     request: Request

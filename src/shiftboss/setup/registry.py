@@ -1,7 +1,8 @@
 """Registering and forgetting projects."""
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import HostError, UserError
@@ -16,8 +17,7 @@ from shiftboss.setup.catalog import Catalog, project_path
 _NOLOGIN = "/usr/sbin/nologin"
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Struct, frozen=True):
     """A project to register: where it lives and who runs it, where that differs from the layout."""
 
     name: str

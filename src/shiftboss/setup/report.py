@@ -1,9 +1,12 @@
 """What runs, live: the rows of `status`, asked of backends and kernel at the moment of the question."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shiftboss.core.cron import parse
 from shiftboss.core.cron_times import next_time
@@ -18,8 +21,7 @@ from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
+class WorkerReport(Struct, frozen=True):
     """A worker and its processes."""
 
     name: str
@@ -29,8 +31,7 @@ class WorkerReport:
     processes: tuple[ProcessStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
+class LastRun(Struct, frozen=True):
     """The last run of a schedule; what a backend cannot tell is None (cron tells only when there was output)."""
 
     due: str | None = None
@@ -40,8 +41,7 @@ class LastRun:
     outcome: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleReport:
+class ScheduleReport(Struct, frozen=True):
     """A schedule, when it runs next and when it ran last; times are ISO 8601 with offset."""
 
     name: str
@@ -53,8 +53,7 @@ class ScheduleReport:
     last: LastRun | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectReport:
+class ProjectReport(Struct, frozen=True):
     """A project and everything that it runs."""
 
     project: str
@@ -64,8 +63,7 @@ class ProjectReport:
     schedules: tuple[ScheduleReport, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """All projects that were asked for, and what could not be found out."""
 
     projects: tuple[ProjectReport, ...]

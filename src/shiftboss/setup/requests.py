@@ -1,6 +1,6 @@
 """What the command line asks for, turned into edits of the project file."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import address, check_name
@@ -13,8 +13,7 @@ Command = str | list[str]
 CUSTOM = "custom"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRequest:
+class WorkerRequest(Struct, frozen=True):
     """Add or change a worker; None leaves a value as it is."""
 
     name: str
@@ -26,8 +25,7 @@ class WorkerRequest:
     named: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleRequest:
+class ScheduleRequest(Struct, frozen=True):
     """Add or change a schedule; None leaves a value as it is."""
 
     name: str

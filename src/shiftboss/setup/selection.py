@@ -1,7 +1,8 @@
 """Which processes of which workers a command means, and how they are."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import Target
@@ -12,8 +13,7 @@ from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A worker, and which of its processes (numbered from 1) are meant."""
 
     worker: Worker

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Struct
+
 from shiftboss.backends.registry import BACKENDS
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.expand import expand_schedule, expand_worker, programs_needed, search_path
@@ -20,8 +22,7 @@ from shiftboss.setup.catalog import Entry
 from shiftboss.setup.detect import load_preset, read_release
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A project and all its units, ready for the backends."""
 
     project: Project

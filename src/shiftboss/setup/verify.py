@@ -1,7 +1,8 @@
 """Proof that what was set up runs: processes stay up, the cron file is read and accepted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shiftboss.backends.cron_line import crontab_path
 from shiftboss.core.cause import last_lines, likely_cause, port_in, telling_lines
@@ -19,8 +20,7 @@ _LINES_READ = 60
 _FAILED = frozenset({"BACKOFF", "FATAL", "EXITED"})
 
 
-@dataclass(frozen=True, slots=True)
-class LogMark:
+class LogMark(Struct, frozen=True):
     """How large a log was before a start, so that only what came after it is shown."""
 
     path: str

@@ -1,8 +1,7 @@
 """Backend cron: what it plans for a project, what it refuses before anything is written, what it leaves alone."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.small_server import ACCOUNT, SmallServer, project, schedule, site
 
 from shiftboss.backends.contract import Wanted

@@ -1,8 +1,7 @@
 """Backend logrotate: stanzas for the logs that need one, as the user who may safely work in their directory."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.small_server import ACCOUNT, DIRECTORY, SmallServer, project, schedule, site
 
 from shiftboss.backends.contract import Wanted

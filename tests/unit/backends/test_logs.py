@@ -1,8 +1,7 @@
 """Logs of backends that capture nothing: made first, never through a link, writable for who has to write."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.small_server import ACCOUNT, SmallServer, project, site
 
 from shiftboss.backends.contract import Wanted

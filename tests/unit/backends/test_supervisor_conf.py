@@ -3,12 +3,12 @@
 import shlex
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from supervisor.options import ServerOptions, UnhosedConfigParser, expand
 from supervisor.process import Subprocess
 from tests.supervisor_programs import ENVIRONMENTS, NAMES, PROGRAM, UNQUOTED, WORDS, worker

@@ -1,8 +1,7 @@
 """What the running Supervisor says about a worker, in our words."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shiftboss.backends.supervisor import live
 from shiftboss.core.facts import ProcessFacts, SupervisorFacts

@@ -6,13 +6,14 @@ A case is a directory: `case.toml` says what was there and what is wanted, `plan
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.supervisor import SupervisorBackend, refuse_collisions

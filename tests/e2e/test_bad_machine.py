@@ -1,0 +1,181 @@
+"""The machine says no: one clear line, a hint, exit 1, and nothing is changed."""
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shiftboss.core.spec import DEFAULT_PATH
+from tests.e2e.public_copy import program_as
+from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes
+from tests.e2e.server import CLASSIC, SHIFTBOSS, Answer, Server
+from tests.e2e.shop import Shop
+from tests.supervisord import free_port
+
+pytestmark = pytest.mark.needs_root
+
+_SLEEPER = ("custom", "--", "sleep", "1000")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("setup", "{filed}", *_SLEEPER),
+        ("cron", "{filed}", "backup", "@daily", "--", "true"),
+        ("apply",),
+        ("scale", "{good}/steady", "2"),
+        ("remove", "{good}", "--yes"),
+        ("start", "{good}"),
+        ("stop", "{good}"),
+        ("restart", "{good}"),
+        ("project", "add", "{filed}"),
+    ],
+    ids=lambda line: line[0],
+)
+def test_who_is_not_root_is_told_so(shop: Shop, public_copy: Path, line: tuple[str, ...]) -> None:
+    """The project's own user, too: what root set up is root's to change."""
+    with nothing_changes(shop.server):
+        answer = shop.server.run(*shop.named(line), program=program_as(shop.good.user, public_copy))
+
+    assert_refused(answer, REFUSED_BY_HOST, "permission denied", "Run the command as root (sudo)")
+
+
+def test_a_supervisor_that_is_not_running_is_named_with_the_command_that_starts_it(server: Server) -> None:
+    project = server.add_project()
+    project.release()
+    project.declare('[workers.steady]\ncommand = "sleep 1000"')
+    server.supervisord.stop()
+
+    with nothing_changes(server, running=False):
+        answers = [
+            server.run("setup", project.name, *_SLEEPER),
+            server.run("setup-supervisor", project.name, "custom", "sleep 9", program=CLASSIC),
+            server.run("apply"),
+            server.run("plan"),
+            server.run("start", project.name),
+        ]
+        status = server.run("status")
+
+    for answer in answers:
+        assert_refused(
+            answer, REFUSED_BY_HOST, "it is not running", str(server.supervisord.socket), "Start it:"
+        )
+    assert status.status == REFUSED_BY_HOST, status
+    assert "unknown" in status.stdout, status
+    assert "it is not running" in status.stderr, status
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_a_wrong_password_is_told_and_not_shown(public_tmp: Path, transport: str) -> None:
+    port = free_port()
+    server = Server.make(public_tmp, username="admin", password="right-secret", port=port)
+    address = f'server = "http://127.0.0.1:{port}"\n' if transport == "tcp" else ""
+    try:
+        with server.supervisord:
+            project = server.add_project()
+            project.release()
+            server.write_config(supervisor=f'{address}username = "admin"\npassword = "wrong-secret"\n')
+            with nothing_changes(server):
+                answer = server.run("setup", project.name, *_SLEEPER)
+            server.write_config(supervisor=address)
+            right = server.run("plan")
+    finally:
+        server.close()
+
+    assert_refused(answer, REFUSED_BY_HOST, "wrong user name or password", "[supervisor] in config.toml")
+    assert right.status == 0, right
+    for said in (answer, right):
+        assert "-secret" not in said.stdout + said.stderr
+
+
+def test_a_conf_dir_that_is_missing_is_named(server: Server) -> None:
+    project = server.add_project()
+    project.release()
+    shutil.rmtree(server.supervisord.conf_dir)
+
+    with nothing_changes(server):
+        answer = server.run("setup", project.name, *_SLEEPER)
+
+    assert_refused(answer, REFUSED_BY_HOST, str(server.supervisord.conf_dir), "mkdir -p")
+
+
+WRITTEN = {
+    "sv/conf.d": ("setup", "{filed}", *_SLEEPER),
+    "etc/projects": ("setup", "{filed}", *_SLEEPER),
+    "logrotate.d": ("setup", "{filed}", "custom", "--workers", "2", "--", "sleep", "1000"),
+    "cron.d": ("cron", "{filed}", "backup", "@daily", "--", "true"),
+    "logs": ("setup", "{filed}", *_SLEEPER),
+}
+
+
+@pytest.mark.parametrize("place", WRITTEN)
+def test_a_directory_that_is_read_only_stops_everything(shop: Shop, place: str) -> None:
+    where = shop.server.directory / place
+    with nothing_changes(shop.server):
+        answer = run_with_mount(shop, f"mount --bind {where} {where} -o ro", place, WRITTEN[place])
+
+    assert_refused(answer, REFUSED_BY_HOST, str(where), "read-only")
+
+
+@pytest.mark.parametrize("place", WRITTEN)
+def test_a_full_disk_stops_everything(shop: Shop, place: str) -> None:
+    where = shop.server.directory / place
+    room = "nr_inodes=1" if place == "logs" else "size=4k"
+    mount = f"mount -t tmpfs -o mode=755,{room} tmpfs {where}; head -c 4096 /dev/zero > {where}/full || true"
+    with nothing_changes(shop.server):
+        answer = run_with_mount(shop, mount, place, WRITTEN[place])
+
+    assert_refused(answer, REFUSED_BY_HOST, str(where), "The disk is full")
+
+
+def run_with_mount(shop: Shop, mount: str, place: str, line: tuple[str, ...]) -> Answer:
+    """Run shiftboss where something is mounted that nobody else sees; nothing new may be left in `place`."""
+    where, listing = shop.server.directory / place, shop.server.directory / "listing"
+    script = (
+        f'set -e; {mount}; ls -A {where} > {listing}.before; set +e; "$@"; status=$?; '
+        f"ls -A {where} > {listing}.after; exit $status"
+    )
+    inside = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+    answer = shop.server.run(*shop.named(line), program=(*inside, *SHIFTBOSS))
+    before, after = (Path(f"{listing}.{when}").read_text() for when in ("before", "after"))
+    assert after == before, f"left behind: {after}"
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "package"),
+    [
+        ("php", ("setup", "{laravel}", "queue"), "php-cli"),
+        ("php", ("cron", "{laravel}"), "php-cli"),
+        ("php", ("setup", "{laravel}", "custom", "php artisan thumbs:work"), "php-cli"),
+        ("node", ("setup", "{node}", "node"), "nodejs"),
+    ],
+)
+def test_a_program_that_is_not_installed_is_named_with_its_package(
+    shop: Shop, program: str, line: tuple[str, ...], package: str
+) -> None:
+    hide = "; ".join(f"mount --bind /dev/null {shlex.quote(path)}" for path in installed(program))
+
+    with nothing_changes(shop.server):
+        answer = run_with_mount(shop, hide, "sv/conf.d", line)
+
+    assert_refused(answer, REFUSED_BY_HOST, f"cannot find {program} for", f"apt-get install {package}")
+
+
+def installed(program: str) -> set[str]:
+    """Return the files that are called so in the usual path."""
+    found = (shutil.which(program, path=directory) for directory in DEFAULT_PATH.split(":"))
+    return {os.path.realpath(path) for path in found if path}
+
+
+def test_an_interpreter_that_is_pinned_and_gone_is_named(shop: Shop) -> None:
+    shop.laravel.declare('interpreters.php = "/opt/php8.1/bin/php"')
+    try:
+        with nothing_changes(shop.server):
+            answer = shop.server.run("setup", shop.laravel.name, "queue")
+    finally:
+        shop.laravel.project_file().unlink()
+
+    assert_refused(answer, REFUSED_BY_HOST, "cannot find /opt/php8.1/bin/php", "pinned")

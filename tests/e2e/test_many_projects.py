@@ -1,0 +1,94 @@
+"""200 projects with three units each on one server: quick to look at, and nobody disturbs anybody."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crond import TemporaryCron
+from tests.e2e.refusals import processes
+from tests.e2e.server import Server, TestProject
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
+
+_PROJECTS = 200
+# several times what it takes, so that a machine that is busy with other things does not fail
+_BOUND_SECONDS = 5.0
+_UNITS = """\
+[workers.mail]
+command = "sleep 100000"
+start_seconds = 1
+
+[workers.images]
+command = "sleep 100000"
+start_seconds = 1
+
+[schedules.backup]
+command = "true"
+cron = "30 4 * * *"
+"""
+
+
+@pytest.fixture
+def server(public_tmp: Path) -> Iterator[Server]:
+    """Give a server whose Supervisor may have many processes, with a cron daemon."""
+    made = Server.make(public_tmp, minfds=4096)
+    try:
+        with made.supervisord, TemporaryCron(public_tmp):
+            yield made
+    finally:
+        made.close()
+
+
+def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(server: Server) -> None:
+    shared = server.add_project()
+    projects = [add(server, shared.user, number) for number in range(_PROJECTS)]
+    applied = seconds(server, "apply")
+    running = processes(server)
+    assert len(running) == 2 * _PROJECTS
+    assert all(running.values())
+    assert len(list(server.cron_dir.iterdir())) == _PROJECTS
+
+    figures = {command: median(server, command) for command in ("plan", "status")}
+    print(f"\n{_PROJECTS} projects: apply {applied:.1f} s", figures)  # seen with pytest -s or -rP
+    assert max(figures.values()) < _BOUND_SECONDS, figures
+    server.ok("plan", "--check")
+
+    newcomer = add(server, shared.user, _PROJECTS)
+    server.ok("apply")
+    after = processes(server)
+    assert running.items() <= after.items(), "somebody else was restarted"
+    assert after.keys() - running.keys() == {
+        f"{newcomer.name}_{w}:{newcomer.name}_{w}" for w in ("mail", "images")
+    }
+
+    changed = projects[7]
+    changed.declare(_UNITS.replace("100000", "99999", 1))
+    plan = server.ok("plan", changed.name)
+    assert f"restarts: {changed.name}/mail:1" in plan.stdout
+    server.ok("apply")
+    name = f"{changed.name}_mail:{changed.name}_mail"
+    last = processes(server)
+    assert {key for key in last if last[key] != after[key]} == {name}
+
+
+def add(server: Server, user: str, number: int) -> TestProject:
+    """Make a project of this user, with its file."""
+    project = TestProject(server, f"p{number:03}", user=user)
+    (project.root / "releases" / "1").mkdir(parents=True)
+    project.switch(1)
+    project.declare(_UNITS)
+    return project
+
+
+def seconds(server: Server, command: str) -> float:
+    """Return how long a command takes."""
+    started = time.monotonic()
+    server.ok(command)
+    return time.monotonic() - started
+
+
+def median(server: Server, command: str) -> float:
+    return round(statistics.median(seconds(server, command) for _ in range(5)), 2)
