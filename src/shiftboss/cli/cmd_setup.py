@@ -20,7 +20,7 @@ from shiftboss.core.errors import UserError
 from shiftboss.core.names import check_name
 from shiftboss.setup.change import prepare_requests
 from shiftboss.setup.proposals import Need, needs_of, worker_request
-from shiftboss.setup.requests import Request
+from shiftboss.setup.requests import Request, WorkerRequest
 
 _EPILOG = """\b
 shiftboss setup myapp                       what does it need?
@@ -98,6 +98,10 @@ def set_up(
     as_json: bool = False,
 ) -> None:
     """Carry out requests for units of a project, under the lock."""
+    for note in (
+        note for request in requests if isinstance(request, WorkerRequest) for note in request.notes
+    ):
+        session.console.warn(note)
     with session.changing():
         change = prepare_requests(
             session.machine,

@@ -118,7 +118,13 @@ def worker_request(
         raise UserError(
             f"{preset.name} is a schedule, not a worker", hint=f"Set it up: shiftboss cron {project}"
         )
-    return WorkerRequest(name or preset.unit, preset=preset.name, command=command, named=name is not None)
+    return WorkerRequest(
+        name or preset.unit,
+        preset=preset.name,
+        command=command,
+        named=name is not None,
+        notes=_notes(preset, facts),
+    )
 
 
 def as_command(words: tuple[str, ...]) -> Command | None:
@@ -146,14 +152,10 @@ def _require_known(catalog: Catalog, project: str, name: str) -> None:
         )
 
 
-def unverified_note(preset_name: str) -> str:
-    """Return what to tell about a preset that we never ran, an empty string for one that we did."""
-    preset = load_preset(preset_name)
-    return (
-        ""
-        if preset.verified
-        else f"{preset.name} is made from documentation and was not tried by us: {preset.source}"
-    )
+def _notes(preset: Preset, facts: ReleaseFacts) -> tuple[str, ...]:
+    """Return what to tell who sets up this preset: that we never ran it, what goes wrong on this project."""
+    unverified = f"{preset.name} is made from documentation and was not tried by us: {preset.source}"
+    return (*(() if preset.verified else (unverified,)), *cautions(preset, facts))
 
 
 _SCHEDULER = "laravel-scheduler"

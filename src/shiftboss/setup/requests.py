@@ -14,7 +14,7 @@ CUSTOM = "custom"
 
 
 class WorkerRequest(Struct, frozen=True):
-    """Add or change a worker; None leaves a value as it is."""
+    """Add or change a worker; None leaves a value as it is. `notes` are for the user."""
 
     name: str
     preset: str | None = None
@@ -23,6 +23,7 @@ class WorkerRequest(Struct, frozen=True):
     processes: int | None = None
     backend: str | None = None
     named: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class ScheduleRequest(Struct, frozen=True):
