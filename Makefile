@@ -50,6 +50,7 @@ lock: $(VENV)/dev.stamp  ## pins every package again, by hash (LOCK_FLAGS=--upgr
 	@$(LOCK_COMMAND) pyproject.toml requirements/build.in requirements/lock.in --extra demo --group dev -o requirements/dev.lock
 	@$(LOCK_COMMAND) pyproject.toml requirements/build.in --extra demo -c requirements/dev.lock -o requirements/demo.lock
 	@$(LOCK_COMMAND) pyproject.toml -c requirements/dev.lock -o requirements/runtime.lock
+	@$(LOCK_COMMAND) requirements/e2e.in -o requirements/e2e.lock
 
 install: $(VENV)/demo.stamp  ## a root-owned copy in /opt/shiftboss, links in /usr/local/bin
 	@scripts/install.sh install

@@ -222,6 +222,7 @@ class TestLooking:
 
         assert world.files.tail(f"{world.root}/log", 4) == b"6789"
         assert world.files.tail(f"{world.root}/log", 100) == b"0123456789"
+        assert world.files.tail(f"{world.root}/log", 0) == b""
         assert world.files.size(f"{world.root}/log") == 10
 
     def test_tail_and_size_of_nothing_are_nothing(self, world: World) -> None:

@@ -14,6 +14,8 @@ from tests.waiting import wait_until
 APPS = Path(__file__).parent / "apps"
 SHIFTBOSS = (sys.executable, "-m", "shiftboss")
 CLASSIC = (sys.executable, "-m", "shiftboss.cli.classic")
+# for a command that gets a signal: a test run in the background, or under nohup, has these ignored
+INTERRUPTIBLE = ("env", "--default-signal=INT", "--default-signal=HUP", *SHIFTBOSS)
 _COMMAND_SECONDS = 100
 
 

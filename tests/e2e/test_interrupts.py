@@ -11,25 +11,28 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.refusals import INTERRUPTED, assert_refused, nothing_changes, processes
-from tests.e2e.server import SHIFTBOSS, Answer, Server, TestProject
+from tests.e2e.server import INTERRUPTIBLE, Answer, Server, TestProject
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
 
-# it finishes its work before it ends: when the file `done` appears
+# it finishes its work before it ends: when the file `done` appears (or Supervisor is gone)
 _DILIGENT = """
-import pathlib, signal, time
+import os, pathlib, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-while not pathlib.Path("../../done").exists():
+supervisor = os.getppid()
+while os.getppid() == supervisor and not pathlib.Path("../../../../done").exists():
     time.sleep(0.05)
 """
 
 
 @pytest.fixture
-def project(server: Server) -> TestProject:
+def project(server: Server) -> Iterator[TestProject]:
+    """Give a project; at the end every work is done."""
     made = server.add_project()
     made.release()
-    return made
+    yield made
+    finish_work(server)
 
 
 def test_while_it_waits_for_another_nothing_has_happened(server: Server, project: TestProject) -> None:
@@ -70,7 +73,7 @@ def test_while_it_waits_for_a_job_to_finish_the_next_run_finishes_the_change(
     assert answer.status == (INTERRUPTED if how == signal.SIGINT else -how), answer
     assert one(processes(server)) == old, "the job in hand was broken off"
     assert server.run("plan", "--check").status == 3, "the plan does not show what is left to do"
-    (project.root / "done").touch()
+    finish_work(server)
     server.ok("apply")
     assert_runs(project, one(processes(server)), "sleep 1000")
     assert server.run("plan", "--check").status == 0
@@ -87,8 +90,7 @@ def test_a_change_of_another_project_does_not_forget_what_was_interrupted(
     server.ok("apply")
     project.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
     interrupted(server, ("apply",), lambda said: "to finish its work" in said)
-    for each in (project, other):
-        (each.root / "done").touch()
+    finish_work(server)
 
     other.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
     server.ok("apply", other.name)
@@ -108,11 +110,15 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(server: Server, 
     answer = interrupted(server, line, lambda said: "to finish its work" in said)
 
     assert_refused(answer, INTERRUPTED, "interrupted")
-    (project.root / "done").touch()
+    finish_work(server)
     server.ok("apply")
     assert processes(server) == {}
     assert list(server.supervisord.conf_dir.iterdir()) == []
     assert server.run("plan", "--check").status == 0
+
+
+def finish_work(server: Server) -> None:
+    (server.directory / "done").touch()
 
 
 def one(found: dict[str, int]) -> int:
@@ -147,7 +153,7 @@ def interrupted(
     environment = {**os.environ, "SHIFTBOSS_CONFIG": str(server.config), "NO_COLOR": "1"}
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
-            [*SHIFTBOSS, *line], env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            [*INTERRUPTIBLE, *line], env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
         )
         try:
             wait_until(lambda: when(errors.read_text()) or process.poll() is not None, 30, what=str(line))

@@ -14,7 +14,7 @@ NOT_TRACKED = {
     ".git", ".venv", "node_modules", "__pycache__", "build", "dist", ".mypy_cache", ".pytest_cache", ".ruff_cache",
     ".hypothesis",
 }  # fmt: skip
-LOCKS = ["runtime", "demo", "dev"]
+LOCKS = sorted(path.stem for path in (CHECKOUT / "requirements").glob("*.lock"))
 
 # spelled apart, so that this file itself does not name them
 REGISTRIES = [
@@ -76,6 +76,10 @@ def pins(name: str) -> dict[str, str]:
     """Return package and version of a lock file."""
     lock = (CHECKOUT / f"requirements/{name}.lock").read_text()
     return dict(re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", lock))
+
+
+def test_there_is_a_lock_for_every_use() -> None:
+    assert set(LOCKS) >= {"runtime", "demo", "dev"}
 
 
 def test_locks_agree_so_that_one_environment_serves_them_all() -> None:

@@ -10,8 +10,7 @@ from shiftboss.cli.output import Console, print_json
 from shiftboss.cli.session import open_session
 from shiftboss.core.errors import UserError
 from shiftboss.core.explanation import Explanation, explain, known_zone
-
-DIALECTS = {"cron": "debian", "native": "native"}
+from shiftboss.setup.due import DIALECTS
 
 
 @click.command("explain", epilog='shiftboss explain "*/15 8-18 * * mon-fri" --timezone Europe/Riga')

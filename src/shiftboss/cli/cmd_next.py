@@ -1,16 +1,15 @@
 """The command `shiftboss next`."""
 
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import click
 
 from shiftboss.cli.output import duration, print_json, table
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_project, units_of
-from shiftboss.core.cron import parse
-from shiftboss.core.cron_times import times
+from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.spec import Schedule
+from shiftboss.setup.due import next_runs
 
 
 @click.command("next", epilog="shiftboss next myapp -n 5")
@@ -25,10 +24,13 @@ def command(ctx: click.Context, target: str | None, count: int, as_json: bool) -
     session = open_session(ctx, json=as_json)
     projects, errors = units_of(session, target)
     schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
-    due = sorted(
-        ((moment, schedule) for schedule in schedules for moment in _next(session, schedule, count)),
-        key=lambda item: (item[0], item[1].address),
-    )
+    due: list[tuple[datetime, Schedule]] = []
+    for schedule in schedules:
+        try:
+            due += [(moment, schedule) for moment in next_runs(schedule, session.machine.clock, count)]
+        except ShiftbossError as problem:
+            errors.append(problem)
+    due.sort(key=lambda item: (item[0], item[1].address))
     if as_json:
         print_json([{"target": s.address, "due": m.isoformat(), "command": " ".join(s.argv)} for m, s in due])
     else:
@@ -36,11 +38,6 @@ def command(ctx: click.Context, target: str | None, count: int, as_json: bool) -
     for error in errors:
         session.console.warn_of(error)
     return errors[0].exit_code if errors else 0
-
-
-def _next(session: Session, schedule: Schedule, count: int) -> tuple[datetime, ...]:
-    zone = ZoneInfo(schedule.timezone) if schedule.timezone else session.machine.clock.zone()
-    return tuple(times(parse(schedule.cron, key=schedule.address), session.machine.clock.now(), zone, count))
 
 
 def _print(session: Session, due: list[tuple[datetime, Schedule]]) -> None:

@@ -117,6 +117,9 @@ def set_up(
 def _chosen(session: Session, project: str, *, yes: bool) -> list[Request]:
     """Propose what the project needs, and let the user decide."""
     needs = needs_of(session.machine, session.site, session.catalog, project)
+    if not needs and _has_units(session, project):
+        session.console.print(f"{project} has everything that it seems to need")
+        return []
     if not needs:
         raise UserError(
             f"cannot tell what {project} needs: no preset fits what its release contains",
@@ -127,6 +130,11 @@ def _chosen(session: Session, project: str, *, yes: bool) -> list[Request]:
     if not yes and not _agreed(project, needs):
         raise click.Abort
     return [need.request for need in needs]
+
+
+def _has_units(session: Session, project: str) -> bool:
+    entry = session.catalog.entry(project)
+    return entry is not None and bool(entry.tables.workers or entry.tables.schedules)
 
 
 def _print_need(session: Session, need: Need) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -93,15 +93,17 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ShiftbossError as error:
-        return _say(
-            error.message if not isinstance(error, UserError) else str(error), error.hint, error.exit_code
-        )
+        return _say(str(error), error.hint, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         return _say(_lowered(error.format_message()), _usage_hint(error), 2)
     except click.ClickException as error:
         return _say(_lowered(error.format_message()), "", 1)
     except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", "See how far it came: shiftboss status", EXIT_INTERRUPTED)
+        hint = "Run the same command again to finish what it began; shiftboss status shows how far it came."
+        return _say("interrupted", hint, EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _quiet_pipe()
     except Exception as error:  # noqa: BLE001  # the boundary: a bug of ours, shown as one
@@ -151,6 +153,3 @@ def _innermost(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
-
-
-Main = Callable[[], None]

@@ -56,7 +56,8 @@ def make(session: Session, change: Change, *, dry_run: bool, as_json: bool) -> N
     if as_json:
         print_json(status_json(found))
         return
-    session.console.print()
-    print_status(session.console, found)
+    if any(project.workers or project.schedules for project in found.projects):
+        session.console.print()
+        print_status(session.console, found)
     for line in closing_lines(session.machine, change):
         session.console.print(line)

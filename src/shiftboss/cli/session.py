@@ -11,13 +11,15 @@ from shiftboss.setup import session as setup_session
 class Session(setup_session.Session):
     """A session whose progress is shown on a console."""
 
-    console: Console
+    @property
+    def console(self) -> Console:
+        """The console of this command."""
+        assert isinstance(self.progress, Console)
+        return self.progress
 
 
 def open_session(ctx: click.Context, *, json: bool = False) -> Session:
     """Return the session of a command; raises UserError if config.toml is wrong."""
-    console = Console(quiet=json)
-    opened = setup_session.open_session(ctx.find_root().obj, os.environ, console)
-    session = Session(opened.machine, opened.site, console)
-    session.console = console
-    return session
+    root = ctx.find_root()
+    config = root.obj or root.params.get("config")  # while a shell completes, no command has set obj
+    return Session(setup_session.this_machine(), Console(quiet=json), config, os.environ)

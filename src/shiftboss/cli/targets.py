@@ -9,7 +9,7 @@ from shiftboss.cli.session import Session, open_session
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.names import Target, parse_target
 from shiftboss.core.spec import Unit
-from shiftboss.setup.selection import Selection, select
+from shiftboss.setup.selection import Selection, combined, select
 from shiftboss.setup.units import Resolved, resolve
 
 
@@ -49,9 +49,9 @@ def usable_projects(session: Session, name: str | None) -> tuple[list[str], list
 
 
 def selections(session: Session, targets: Sequence[str]) -> tuple[Selection, ...]:
-    """Return the workers that targets mean; raises UserError if one of them means none."""
+    """Return the workers that targets mean, each once; raises UserError if one of them means none."""
     parsed = [parse_target(text) for text in targets]
-    return tuple(part for target in parsed for part in select(resolve_target(session, target), target))
+    return combined([part for target in parsed for part in select(resolve_target(session, target), target)])
 
 
 def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -239,7 +239,7 @@ class FakeFiles:
     def tail(self, path: str, max_bytes: int) -> bytes:
         with refusing("read", path):
             node = self._opened("tail", path)
-        return b"" if node is None else node.data[-max_bytes:]
+        return b"" if node is None else node.data[max(0, len(node.data) - max_bytes) :]
 
     def size(self, path: str) -> int:
         with refusing("read", path):

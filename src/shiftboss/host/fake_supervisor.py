@@ -129,6 +129,12 @@ class FakeSupervisord:
             if process.pid
         }
 
+    def script(self, group: str, script: Script) -> None:
+        """Let the programs of a group go by another script, the living ones too."""
+        self.scripts[group] = script
+        for process in self._groups[group].processes.values():
+            process.script = script
+
     def end(self, name: str, state: str = "EXITED", exit_status: int = 0) -> None:
         """Let the living process `group:process` end by itself, now."""
         process = self._process("end", name)

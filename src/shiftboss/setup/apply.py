@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shiftboss.core.errors import HostError, ShiftbossError
@@ -12,23 +12,19 @@ from shiftboss.core.plan import (
     CreateFile,
     MakeDirectory,
     Plan,
-    RemoveFile,
     StartProcess,
     UpdateGroup,
     WriteFile,
 )
 from shiftboss.core.spec import Site
-from shiftboss.host.interrupts import uninterrupted
 from shiftboss.host.machine import Machine
 from shiftboss.host.ports import Files, Supervisor
+from shiftboss.setup.file_changes import FileAction, FileChanges, require_unchanged, staged
 from shiftboss.setup.progress import Progress
-from shiftboss.setup.unfinished import remember, remembered
+from shiftboss.setup.unfinished import begun, finished
 
 _POLL_SECONDS = 0.1
 _STOP_MARGIN_SECONDS = 15
-_KEPT_MODE = 0o600
-
-FileAction = WriteFile | RemoveFile
 
 
 def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> None:
@@ -39,17 +35,20 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
     Raises HostError.
     """
     refuse_conflicts(plan.conflicts)
+    groups = [action for action in plan.actions if isinstance(action, UpdateGroup)]
     files = [action for action in plan.actions if isinstance(action, FileAction)]
-    _require_unchanged(machine.files, files)
+    require_unchanged(machine.files, files)
     _require_acceptable(machine, site, files)
-    with _staged(machine.files, files) as staged:
-        _keep_copies(machine.files, files)
+    with staged(machine.files, site, [*begun(machine.files, site, groups), *files]) as changes:
         _make_places(machine.files, plan.actions)
-        _commit(machine.files, files, staged)
-    crontabs = [action.path for action in files if os.path.dirname(action.path) == site.cron_dir]
-    if crontabs:
-        machine.cron.announce(*crontabs)
-    _update_daemon(machine, site, plan.actions, files, progress)
+        changes.commit()
+        if groups:
+            _reread(machine, site, groups, changes)
+        announce = [action.path for action in files if _is_crontab(site, action)]
+        if announce:
+            machine.cron.announce(*announce)
+    _turn_over(machine, site, groups, progress)
+    _start(machine, site, plan.actions, progress)
 
 
 def refuse_conflicts(conflicts: Iterable[Conflict]) -> None:
@@ -62,19 +61,10 @@ def refuse_conflicts(conflicts: Iterable[Conflict]) -> None:
     raise HostError(f"cannot change {first.target}: {first.reason}{others}", hint=first.hint)
 
 
-def _require_unchanged(files: Files, actions: Iterable[FileAction]) -> None:
-    for action in actions:
-        if files.read(action.path) != action.before:
-            raise HostError(
-                f"cannot change {action.path}: somebody else changed it just now",
-                hint="Run the command again.",
-            )
-
-
 def _require_acceptable(machine: Machine, site: Site, actions: Iterable[FileAction]) -> None:
     """Ask the real cron about its files before it sees them."""
     for action in actions:
-        if isinstance(action, WriteFile) and os.path.dirname(action.path) == site.cron_dir:
+        if isinstance(action, WriteFile) and _is_crontab(site, action):
             complaint = machine.cron.accepts(action.content)
             if complaint:
                 raise HostError(f"cannot write {action.path}: cron refuses it: {complaint}", hint=_REPORT)
@@ -83,33 +73,8 @@ def _require_acceptable(machine: Machine, site: Site, actions: Iterable[FileActi
 _REPORT = "This is a fault of shiftboss: please report it with the project file."
 
 
-@contextlib.contextmanager
-def _staged(files: Files, actions: Iterable[FileAction]) -> Iterator[dict[str, str]]:
-    """Write every new text beside its place; whatever was not committed in the end is removed."""
-    staged: dict[str, str] = {}
-    try:
-        for action in actions:
-            if isinstance(action, WriteFile):
-                _make_parent(files, action.path)
-                staged[action.path] = files.stage(action.path, action.content, action.mode)
-        yield staged
-    finally:
-        for path in staged.values():
-            files.remove(path)
-
-
-def _make_parent(files: Files, path: str) -> None:
-    """Our own directories come into being with the first file in them; those of others must exist."""
-    directory = os.path.dirname(path)
-    if files.stat(directory) is None and path.endswith(".toml"):
-        files.make_directory(directory, 0, 0, 0o755)
-
-
-def _keep_copies(files: Files, actions: Iterable[FileAction]) -> None:
-    for action in actions:
-        if isinstance(action, WriteFile) and action.keep_copy and action.before is not None:
-            files.make_directory(os.path.dirname(action.keep_copy), 0, 0, 0o700)
-            files.commit(files.stage(action.keep_copy, action.before, _KEPT_MODE), action.keep_copy)
+def _is_crontab(site: Site, action: FileAction) -> bool:
+    return os.path.dirname(action.path) == site.cron_dir
 
 
 def _make_places(files: Files, actions: Iterable[Action]) -> None:
@@ -120,73 +85,11 @@ def _make_places(files: Files, actions: Iterable[Action]) -> None:
             files.create_file(action.path, action.uid, action.gid, action.mode)
 
 
-def _commit(files: Files, actions: Iterable[FileAction], staged: dict[str, str]) -> None:
-    """Put all files in their places, or none."""
-    done: list[FileAction] = []
-    with uninterrupted():
-        try:
-            for action in actions:
-                if isinstance(action, WriteFile):
-                    files.commit(staged.pop(action.path), action.path)
-                else:
-                    files.remove(action.path)
-                done.append(action)
-        except ShiftbossError:
-            _put_back(files, done)
-            raise
-
-
-def _put_back(files: Files, done: Iterable[FileAction]) -> None:
-    for action in done:
-        if action.before is None:
-            files.remove(action.path)
-        else:
-            mode = action.mode if isinstance(action, WriteFile) else _KEPT_MODE  # it may hold secrets
-            files.commit(files.stage(action.path, action.before, mode), action.path)
-
-
-def _update_daemon(
-    machine: Machine, site: Site, actions: Iterable[Action], files: list[FileAction], progress: Progress
-) -> None:
-    groups = [action for action in actions if isinstance(action, UpdateGroup)]
-    starts = [action for action in actions if isinstance(action, StartProcess)]
-    if not groups and not starts:
-        return
-    supervisor = machine.supervisors.connect(site.supervisor)
-    if groups:
-        _reread(supervisor, groups, lambda: _put_back(machine.files, files))
-    _turn_over(_Turnover(machine, supervisor, progress), machine.files, site, groups)
-    for start in starts:
-        supervisor.start_process(start.name)
-        progress.step(f"started {start.target}")
-
-
-def _turn_over(turnover: "_Turnover", files: Files, site: Site, groups: list[UpdateGroup]) -> None:
-    """Replace groups one by one; what an interruption leaves undone is remembered.
-
-    A group that Supervisor does not know yet needs no memory: the next plan sees that it is missing.
-    """
-    left = [group for group in groups if group.change != "add"]
-    now = {group.group for group in groups}
-    others = [group for group in remembered(files, site) if group.group not in now]
-    if left:
-        remember(files, site, [*others, *left])
-    turnover.stop(groups)
-    try:
-        for group in groups:
-            turnover.replace(group)
-            if group in left:
-                left.remove(group)
-    finally:
-        if any(group.change != "add" for group in groups):
-            remember(files, site, [*others, *left])
-
-
-def _reread(supervisor: Supervisor, groups: list[UpdateGroup], put_back: Callable[[], None]) -> None:
+def _reread(machine: Machine, site: Site, groups: list[UpdateGroup], changes: FileChanges) -> None:
     """Let Supervisor read its files; if it cannot, or does not see ours, put the old files back."""
+    supervisor = machine.supervisors.connect(site.supervisor)
     try:
-        with uninterrupted():
-            added, changed, _ = supervisor.reread()
+        added, changed, _ = supervisor.reread()
         known = added | changed | {process.group for process in supervisor.facts().processes}
         for group in groups:
             if group.change != "remove" and group.group not in known:
@@ -194,11 +97,36 @@ def _reread(supervisor: Supervisor, groups: list[UpdateGroup], put_back: Callabl
                     f"cannot set up {group.target}: Supervisor does not read its file",
                     hint="Add the directory of supervisor.conf_dir to [include] files = … in its supervisord.conf.",
                 )
-    except ShiftbossError:
-        put_back()
+    except ShiftbossError as error:
+        changes.put_back(error)
         with contextlib.suppress(ShiftbossError):
             supervisor.reread()
         raise
+
+
+def _turn_over(machine: Machine, site: Site, groups: list[UpdateGroup], progress: Progress) -> None:
+    """Replace groups one by one; what an interruption leaves undone stays on record."""
+    if not groups:
+        return
+    turnover = _Turnover(machine, machine.supervisors.connect(site.supervisor), progress)
+    done: list[UpdateGroup] = []
+    try:
+        turnover.stop(groups)
+        for group in groups:
+            turnover.replace(group)
+            done.append(group)
+    finally:
+        finished(machine.files, site, done)
+
+
+def _start(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:
+    starts = [action for action in actions if isinstance(action, StartProcess)]
+    if not starts:
+        return
+    supervisor = machine.supervisors.connect(site.supervisor)
+    for start in starts:
+        supervisor.start_process(start.name)
+        progress.step(f"started {start.target}")
 
 
 @dataclass

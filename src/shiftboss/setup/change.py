@@ -7,16 +7,19 @@ from msgspec.structs import replace
 
 from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
+from shiftboss.core.names import address
 from shiftboss.core.plan import Override, Plan, RemoveFile, StartProcess, UpdateGroup, WriteFile, merge
-from shiftboss.core.spec import Schedule, Site, Unit, UnitKind, Worker
+from shiftboss.core.spec import Schedule, Site, Unit, Worker
+from shiftboss.core.tables import ProjectFile
 from shiftboss.host.machine import Machine
 from shiftboss.setup import edit
 from shiftboss.setup.apply import perform, refuse_conflicts
 from shiftboss.setup.backend_choice import choose_backend
 from shiftboss.setup.catalog import Catalog, Entry, project_path
+from shiftboss.setup.file_changes import mode_of
 from shiftboss.setup.prepare import Planner
 from shiftboss.setup.progress import Progress
-from shiftboss.setup.requests import Request, WorkerRequest, edited
+from shiftboss.setup.requests import Request, edited
 from shiftboss.setup.selection import revive, whole
 from shiftboss.setup.units import (
     Resolved,
@@ -60,38 +63,36 @@ def prepare_requests(
 
     Raises UserError or HostError if that cannot be had.
     """
-    kinds = {_kind(request) for request in requests if request.backend is None}
-    pinned, pins = _pin_backends(machine, site, kinds)
-    text = _registered(machine, pinned, catalog, name)
+    text = _registered(machine, site, catalog, name)
     path = project_path(site, name)
     for request in requests:
         text = edited(text, project_file(text, path), name, request)
-    text = _with_interpreters(machine, pinned, name, text)
+    text = _with_interpreters(machine, site, name, text)
     entry = Entry(path, text, project_file(text, path))
     _refuse_collisions({**catalog.entries, name: entry})
+    pinned, pins = _pin_backends(machine, site, [entry.tables])
     resolved = resolve(machine, pinned, name, entry)
     planner = Planner(machine, pinned)
     plan = planner.plan(resolved.project, resolved.units, override)
     asked = tuple(resolved.unit(request.name) for request in requests)
-    return Change(planner.site, (resolved,), asked, merge((pins, _own_file(catalog, name, path, text), plan)))
+    own = _own_file(machine, catalog, name, path, text)
+    return Change(planner.site, (resolved,), asked, merge((pins, own, plan)))
 
 
-def _kind(request: Request) -> UnitKind:
-    return "worker" if isinstance(request, WorkerRequest) else "schedule"
-
-
-def _pin_backends(machine: Machine, site: Site, kinds: Iterable[UnitKind]) -> tuple[Site, Plan]:
-    """Choose backends that are not chosen yet, and write them into config.toml so that they never flip."""
+def _pin_backends(machine: Machine, site: Site, projects: Sequence[ProjectFile]) -> tuple[Site, Plan]:
+    """Choose backends that units need and nobody chose yet; write them into config.toml so that they never flip."""
     chosen: dict[str, str] = {}
-    if "worker" in kinds and not site.worker_backend:
+    workers = [worker for project in projects for worker in project.workers.values()]
+    schedules = [schedule for project in projects for schedule in project.schedules.values()]
+    if not site.worker_backend and any(worker.backend is None for worker in workers):
         chosen["workers"] = choose_backend(machine, site, "worker")
-    if "schedule" in kinds and not site.schedule_backend:
+    if not site.schedule_backend and any(schedule.backend is None for schedule in schedules):
         chosen["schedules"] = choose_backend(machine, site, "schedule")
     if not chosen:
         return site, Plan()
     before = machine.files.read(site.config_file)
     text = edit.set_keys(before or "", "backend", dict(chosen))
-    write = WriteFile("config.toml", site.config_file, text, before)
+    write = WriteFile("config.toml", site.config_file, text, before, mode_of(machine.files, site.config_file))
     pinned = replace(
         site,
         worker_backend=chosen.get("workers", site.worker_backend),
@@ -118,10 +119,12 @@ def _with_interpreters(machine: Machine, site: Site, name: str, text: str) -> st
     return edit.set_keys(text, "project", {"interpreters": dict(pins)}) if pins else text
 
 
-def _own_file(catalog: Catalog, name: str, path: str, text: str) -> Plan:
+def _own_file(machine: Machine, catalog: Catalog, name: str, path: str, text: str) -> Plan:
     old = catalog.entries.get(name)
     before = old.text if old else None
-    return Plan() if text == before else Plan(actions=(WriteFile(name, path, text, before),))
+    if text == before:
+        return Plan()
+    return Plan(actions=(WriteFile(name, path, text, before, mode_of(machine.files, path)),))
 
 
 def _refuse_collisions(entries: Mapping[str, Entry]) -> None:
@@ -134,15 +137,16 @@ def prepare_apply(
 ) -> Change:
     """Return the change that brings the server to what the files of these projects say."""
     _refuse_collisions(catalog.entries)
-    planner = Planner(machine, site)
+    entries = {name: catalog.require(name) for name in names}
+    pinned, pins = _pin_backends(machine, site, [entry.tables for entry in entries.values()])
+    planner = Planner(machine, pinned)
     resolved = []
-    for name in names:
-        entry = catalog.require(name)
-        project = resolve(machine, site, name, entry)
+    for name, entry in entries.items():
+        project = resolve(machine, pinned, name, entry)
         require_release(machine, project.project)
         resolved.append(project)
-    plan = merge(planner.plan(project.project, project.units, override) for project in resolved)
-    return Change(planner.site, tuple(resolved), (), plan)
+    plans = (planner.plan(project.project, project.units, override) for project in resolved)
+    return Change(planner.site, tuple(resolved), (), merge((pins, *plans)))
 
 
 def prepare_removal(
@@ -150,18 +154,24 @@ def prepare_removal(
 ) -> Change:
     """Return the change that removes a unit, or a project with all its units and its file.
 
-    Works for a project whose user or release is gone already. Logs are kept.
+    A project can be removed whose user or release is gone already. Logs are kept. Raises UserError for a
+    unit or project that there is not; one whose removal was interrupted is finished.
     """
+    planner = Planner(machine, site)
+    left_over = planner.unfinished(name)
+    if unit is None and left_over.actions and catalog.entry(name) is None:
+        return Change(planner.site, (), (), left_over)
     entry = catalog.require(name)
     project = forgotten_project(machine, site, name, entry.tables)
-    planner = Planner(machine, site)
     if unit is None:
         own = Plan(actions=(RemoveFile(name, entry.path, entry.text),))
         return Change(planner.site, (), (), merge((own, planner.plan(project, (), override))))
-    text = _without(entry, name, unit)
+    begun = any(action.target == address(name, unit) for action in left_over.actions)
+    text = entry.text if begun else _without(entry, name, unit)
     left = Entry(entry.path, text, project_file(text, entry.path))
     units = resolve(machine, site, name, left).units if left.tables.workers or left.tables.schedules else ()
-    plan = merge((_own_file(catalog, name, entry.path, text), planner.plan(project, units, override)))
+    own = _own_file(machine, catalog, name, entry.path, text)
+    plan = merge((own, planner.plan(project, units, override)))
     return Change(planner.site, (Resolved(project, units),), (), plan)
 
 

@@ -14,6 +14,8 @@ from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
 from shiftboss.setup.unfinished import remembered
 
+_NOTHING = Plan()
+
 
 class Planner:
     """Plans projects one after the other; what is the same for all of them is asked only once."""
@@ -37,9 +39,9 @@ class Planner:
             for backend, what in wanted
             if self._concerned(backend, what)
         )
-        return merge((plan, self._unfinished(project.name, plan)))
+        return merge((plan, self.unfinished(project.name, plan)))
 
-    def _unfinished(self, project: str, plan: Plan) -> Plan:
+    def unfinished(self, project: str, plan: Plan = _NOTHING) -> Plan:
         """Return what an interrupted run left undone for this project and the plan does not do anyway."""
         planned = {action.group for action in plan.actions if isinstance(action, UpdateGroup)}
         left = remembered(self._machine.files, self.site)

@@ -13,6 +13,7 @@ from shiftboss.core.spec import Site
 from shiftboss.host.machine import Machine
 from shiftboss.setup import edit
 from shiftboss.setup.catalog import Catalog, project_path
+from shiftboss.setup.file_changes import mode_of
 
 _NOLOGIN = "/usr/sbin/nologin"
 
@@ -35,13 +36,20 @@ def register(machine: Machine, site: Site, catalog: Catalog, wanted: Registratio
     check_name(wanted.name, "project")
     entry = catalog.entry(wanted.name)
     path, before = project_path(site, wanted.name), entry.text if entry else None
-    root = os.path.abspath(wanted.root) if wanted.root else None
-    text = edit.set_keys(before or "", "project", {"root": root} if root else {})
-    user = wanted.user or project_user(site, wanted.name, project_file(text, path).project)
-    _require_directory(machine, root or f"{site.projects}/{wanted.name}", wanted.name)
-    _require_user(machine, site, user, wanted)
+    text = before or ""
+    if wanted.root:
+        text = edit.set_keys(text, "project", {"root": os.path.abspath(wanted.root)})
+    table = project_file(text, path).project
+    root, user = (
+        table.root or f"{site.projects}/{wanted.name}",
+        wanted.user or project_user(site, wanted.name, table),
+    )
+    _require_directory(machine, root, wanted.name)
+    _require_user(machine, site, user, root, wanted)
     text = edit.set_keys(text, "project", {"user": user})
-    return Plan() if text == before else Plan(actions=(WriteFile(wanted.name, path, text, before),))
+    if text == before:
+        return Plan()
+    return Plan(actions=(WriteFile(wanted.name, path, text, before, mode_of(machine.files, path)),))
 
 
 def _require_directory(machine: Machine, root: str, name: str) -> None:
@@ -53,7 +61,7 @@ def _require_directory(machine: Machine, root: str, name: str) -> None:
         )
 
 
-def _require_user(machine: Machine, site: Site, user: str, wanted: Registration) -> None:
+def _require_user(machine: Machine, site: Site, user: str, root: str, wanted: Registration) -> None:
     if machine.accounts.by_name(user) is not None:
         return
     if not wanted.create_user:
@@ -63,8 +71,8 @@ def _require_user(machine: Machine, site: Site, user: str, wanted: Registration)
         )
     if not site.system:
         raise HostError(f"cannot create user {user}: only root can", hint="Run the command as root (sudo).")
-    home = wanted.root or f"{site.projects}/{wanted.name}"
-    argv = ("useradd", "--user-group", "--no-create-home", "--home-dir", home, "--shell", _NOLOGIN, user)
+    options = ("--user-group", "--no-create-home", "--home-dir", root, "--shell", _NOLOGIN)
+    argv = ("useradd", *options, "--", user)
     ended = machine.commands.run(argv)
     if ended.status != 0:
         raise HostError(f"cannot create user {user}: {ended.stderr.strip()}", hint="See useradd(8).")

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from shiftboss.core.cron import parse
-from shiftboss.core.cron_times import next_time
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.facts import Usage
 from shiftboss.core.spec import Schedule, Site, Worker
@@ -17,6 +14,7 @@ from shiftboss.core.staleness import runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
+from shiftboss.setup.due import next_runs
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
 
@@ -71,7 +69,7 @@ class Report(Struct, frozen=True):
 
     @property
     def as_desired(self) -> bool:
-        """True if everything that should run does, on the current release."""
+        """True if every worker process runs; one that was stopped by hand should run, too."""
         return not self.errors and all(
             process.state == "RUNNING"
             for project in self.projects
@@ -86,7 +84,8 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     workers = [unit for project in resolved for unit in project.units if isinstance(unit, Worker)]
     statuses, errors = _statuses(machine, site, workers)
     observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
-    return Report(tuple(observer.project(project) for project in resolved), tuple(errors))
+    reports = tuple(observer.project(project) for project in resolved)
+    return Report(reports, (*errors, *observer.errors))
 
 
 def _statuses(
@@ -118,20 +117,21 @@ class _Observer:
         for usage in self.usage.values():
             self._children.setdefault(usage.parent, []).append(usage.pid)
         self._zone = self.machine.clock.zone()
-        self._now = self.machine.clock.now()
+        self.errors: list[ShiftbossError] = []
 
     def project(self, resolved: Resolved) -> ProjectReport:
         project = resolved.project
         release = self.machine.files.real_path(project.current)
+        root = self.machine.files.real_path(project.root) or project.root  # as the kernel shows directories
         return ProjectReport(
             project.name,
             project.account.name,
             release,
-            tuple(self._worker(unit, release) for unit in resolved.units if isinstance(unit, Worker)),
+            tuple(self._worker(unit, root, release) for unit in resolved.units if isinstance(unit, Worker)),
             tuple(self._schedule(unit) for unit in resolved.units if isinstance(unit, Schedule)),
         )
 
-    def _worker(self, worker: Worker, release: str | None) -> WorkerReport:
+    def _worker(self, worker: Worker, root: str, release: str | None) -> WorkerReport:
         unknown = tuple(
             ProcessStatus(process=number, state=None) for number in range(1, worker.processes + 1)
         )
@@ -141,17 +141,17 @@ class _Observer:
             worker.preset,
             worker.backend,
             shown(worker.argv),
-            tuple(self._completed(process, worker, release) for process in processes),
+            tuple(self._completed(process, root, release) for process in processes),
         )
 
-    def _completed(self, process: ProcessStatus, worker: Worker, release: str | None) -> ProcessStatus:
+    def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         if not process.pid:
             return process
         directory = self.machine.processes.working_directory(process.pid)
         own = self.usage.get(process.pid)
         return replace(
             process,
-            stale=runs_old_release(directory, worker.project.root, release),
+            stale=runs_old_release(directory, root, release),
             memory_bytes=self._memory(process.pid) if own else None,
             cpu_percent=own.cpu_percent if own else None,
         )
@@ -162,17 +162,23 @@ class _Observer:
         return own + sum(self._memory(child) for child in self._children.get(pid, ()))
 
     def _schedule(self, schedule: Schedule) -> ScheduleReport:
-        zone = ZoneInfo(schedule.timezone) if schedule.timezone else self._zone
-        due = next_time(parse(schedule.cron), self._now, zone)
         return ScheduleReport(
             schedule.name,
             schedule.backend,
             schedule.cron,
-            str(zone),
+            schedule.timezone or str(self._zone),
             shown(schedule.argv),
-            due.isoformat() if due else None,
+            self._next(schedule),
             self._last(schedule),
         )
+
+    def _next(self, schedule: Schedule) -> str | None:
+        try:
+            runs = next_runs(schedule, self.machine.clock, 1)
+        except ShiftbossError as error:
+            self.errors.append(error)
+            return None
+        return runs[0].isoformat() if runs else None
 
     def _last(self, schedule: Schedule) -> LastRun | None:
         """Return the time of the last output: the only trace that a plain cron line leaves."""

@@ -4,9 +4,8 @@ from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import address, check_name
-from shiftboss.core.preset import Preset
 from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable
-from shiftboss.setup.edit import Value, set_unit
+from shiftboss.setup.edit import Section, Value, set_unit
 
 Command = str | list[str]
 # a preset that is only a name for "the command that was given"
@@ -42,20 +41,20 @@ Request = WorkerRequest | ScheduleRequest
 
 def edited(text: str, tables: ProjectFile, project: str, request: Request) -> str:
     """Return the text of a project file with a request carried out; raises UserError if it contradicts the file."""
-    section = "workers" if isinstance(request, WorkerRequest) else "schedules"
+    section: Section = "workers" if isinstance(request, WorkerRequest) else "schedules"
     check_name(request.name, "worker" if section == "workers" else "schedule")
     _refuse_other_kind(tables, project, request)
     old = tables.workers.get(request.name) if section == "workers" else tables.schedules.get(request.name)
     if old is not None:
         _refuse_other_unit(old, project, request)
-    changes: dict[str, Value | None] = {}
+    changes: dict[str, Value] = {}
     for key in ("preset", "cron", "command", "shell", "processes", "backend"):
         value = getattr(request, key, None)
         if value is not None:
             changes[key] = value
     if changes.get("preset") == CUSTOM:
         del changes["preset"]
-    return set_unit(text, section, request.name, changes)  # type: ignore[arg-type]  # one of the two sections
+    return set_unit(text, section, request.name, changes)
 
 
 def _refuse_other_kind(tables: ProjectFile, project: str, request: Request) -> None:
@@ -63,9 +62,14 @@ def _refuse_other_kind(tables: ProjectFile, project: str, request: Request) -> N
     if request.name in others:
         kind = "a schedule" if isinstance(request, WorkerRequest) else "a worker"
         raise UserError(
-            f"{address(project, request.name)} is {kind} already",
-            hint="Choose another name with --name NAME.",
+            f"{address(project, request.name)} is {kind} already", hint=_other_name(project, request)
         )
+
+
+def _other_name(project: str, request: Request) -> str:
+    if isinstance(request, WorkerRequest):
+        return "Choose another name with --name NAME."
+    return f'Choose another name: shiftboss cron {project} NAME "EXPR" -- COMMAND'
 
 
 def _refuse_other_unit(old: WorkerTable | ScheduleTable, project: str, request: Request) -> None:
@@ -74,7 +78,7 @@ def _refuse_other_unit(old: WorkerTable | ScheduleTable, project: str, request: 
     if request.preset and (old.preset or CUSTOM) != request.preset:
         raise UserError(
             f"{name} is made from the preset {old.preset or CUSTOM}, not from {request.preset}",
-            hint=f"Choose another name with --name NAME, or first: shiftboss remove {name}",
+            hint=f"{_other_name(project, request)} To replace it, first: shiftboss remove {name}",
         )
     if (
         isinstance(request, WorkerRequest)
@@ -85,8 +89,3 @@ def _refuse_other_unit(old: WorkerTable | ScheduleTable, project: str, request: 
             f"{name} runs another command already: {old.command}",
             hint=f"Give the new one a name with --name NAME, or change this one with --name {request.name}.",
         )
-
-
-def default_name(preset: Preset) -> str:
-    """Return the name of a unit for which none was given."""
-    return preset.unit

@@ -1,6 +1,6 @@
 """Which processes of which workers a command means, and how they are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -50,6 +50,15 @@ def _one(worker: Worker, process: int) -> int:
 def whole(worker: Worker) -> Selection:
     """Return a worker with all its processes."""
     return Selection(worker, _all(worker))
+
+
+def combined(selections: Sequence[Selection]) -> tuple[Selection, ...]:
+    """Return one selection for each worker, whatever was named twice or process by process."""
+    workers = {selection.worker.address: selection.worker for selection in selections}
+    chosen: dict[str, set[int]] = {name: set() for name in workers}
+    for selection in selections:
+        chosen[selection.worker.address].update(selection.processes)
+    return tuple(Selection(worker, tuple(sorted(chosen[name]))) for name, worker in workers.items())
 
 
 def by_backend(selections: Iterable[Selection]) -> dict[str, list[Selection]]:

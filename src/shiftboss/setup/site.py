@@ -41,7 +41,7 @@ def _defaults(accounts: Accounts, environ: Mapping[str, str], named: str | None)
     elif system:
         places = (_SYSTEM_CONFIG, "/etc/shiftboss/projects", "/var/lib/shiftboss", "/run/shiftboss")
     else:
-        places = _xdg_places(own.home, environ)
+        places = _xdg_places(environ.get("HOME") or own.home, environ)
     return Site(
         *places,
         projects="/infra/projects",

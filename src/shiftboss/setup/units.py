@@ -172,14 +172,22 @@ def find_programs(
     return found
 
 
+_RUNS_NOTHING = "logrotate"  # it looks after logs of units that run elsewhere
+
+
 def known_backend(name: str, kind: UnitKind, where: str) -> str:
     """Return the name of a backend that can run units of this kind; raise UserError if it is none."""
-    able = [backend.name for backend in BACKENDS.values() if kind in backend.kinds]
+    able = [b.name for b in BACKENDS.values() if kind in b.kinds and b.name != _RUNS_NOTHING]
     if name in able:
         return name
-    what = f"'{name}' is no backend for a {kind}" if name else f"no backend for a {kind} is chosen"
+    if not name:
+        raise UserError(
+            f"no backend for a {kind} is chosen yet",
+            where=where,
+            hint="Let shiftboss choose one (shiftboss apply), or set [backend] in config.toml.",
+        )
     raise UserError(
-        f"{what}{suggest(name, able)}",
+        f"'{name}' is no backend for a {kind}{suggest(name, able)}",
         where=where,
         hint=f"Known: {', '.join(able)}. Set [backend] in config.toml.",
     )

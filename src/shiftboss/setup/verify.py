@@ -24,12 +24,12 @@ class LogMark(Struct, frozen=True):
     """How large a log was before a start, so that only what came after it is shown."""
 
     path: str
-    tail: bytes
+    size: int
 
 
 def mark_logs(machine: Machine, workers: Iterable[Worker]) -> dict[str, LogMark]:
-    """Remember the ends of the logs of these workers, by address."""
-    return {w.address: LogMark(w.log_path, machine.files.tail(w.log_path, _TAIL_BYTES)) for w in workers}
+    """Remember the sizes of the logs of these workers, by address."""
+    return {w.address: LogMark(w.log_path, machine.files.size(w.log_path)) for w in workers}
 
 
 def verify_workers(
@@ -82,22 +82,27 @@ def _refuse_failed(
 
 def failure(machine: Machine, worker: Worker, process: ProcessStatus, mark: LogMark | None) -> HostError:
     """Return the error for a process that did not stay up: its own last words, the log, the likely cause."""
-    lines = last_lines(_since(mark, machine.files.tail(worker.log_path, _TAIL_BYTES)), _LINES_READ)
+    lines = last_lines(_written(machine, worker.log_path, mark), _LINES_READ)
     texts = (process.exit_reason or "", *lines)
     cause = likely_cause(texts) or process.exit_reason or "it ended at once"
     quoted = "".join(f"\n    {line}" for line in telling_lines(lines))
     return HostError(
         f"{worker.address}:{process.process} does not stay up ({process.state}): {cause}{_port_owner(machine, texts)}",
-        hint=f"Log: {worker.log_path}{quoted}\nSupervisor keeps trying; take it out with: shiftboss remove {worker.address}",
+        hint=f"Log: {worker.log_path}{quoted}\n{_what_next(process, worker.address)}",
     )
 
 
-def _since(mark: LogMark | None, tail: bytes) -> bytes:
-    """Return what was written after the mark; a rotated log is new as a whole."""
-    if mark is None or not mark.tail:
-        return tail
-    found = tail.rfind(mark.tail[-256:])
-    return tail if found < 0 else tail[found + len(mark.tail[-256:]) :]
+def _written(machine: Machine, path: str, mark: LogMark | None) -> bytes:
+    """Return the end of what was written after the mark; a rotated log is new as a whole."""
+    size = machine.files.size(path)
+    new = size - mark.size if mark and size >= mark.size else size
+    return machine.files.tail(path, min(new, _TAIL_BYTES))
+
+
+def _what_next(process: ProcessStatus, address: str) -> str:
+    if process.state == "FATAL":
+        return f"Supervisor gave it up; once it is mended: shiftboss start {address}"
+    return f"Supervisor keeps trying; take it out with: shiftboss remove {address}"
 
 
 def _port_owner(machine: Machine, texts: tuple[str, ...]) -> str:

@@ -11,7 +11,9 @@ from starlette.routing import Route
 
 async def answer(request: Request) -> JSONResponse:
     """Answer with the process and the user that did it."""
-    await asyncio.sleep(float(request.query_params.get("seconds", 0)))
+    seconds = float(request.query_params.get("seconds", 0))
+    print(f"working {seconds} s", flush=True)
+    await asyncio.sleep(seconds)
     return JSONResponse({"pid": os.getpid(), "uid": os.getuid()})
 
 
