@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -10,6 +11,14 @@ import pytest
 
 # In CI nothing may be left out for a missing package: a skip is then a failure with the skip's reason.
 REQUIRE_ALL = os.environ.get("SHIFTBOSS_TESTS_REQUIRE_ALL") == "1" or os.environ.get("CI") == "true"
+
+
+# A background job and nohup start programs with these ignored, and an ignored signal stays so in every program that
+# is started from there; with a handler here, the programs that the tests start have the usual ones again.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

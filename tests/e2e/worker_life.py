@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.e2e.server import TestProject
 from tests.waiting import wait_until
 
 _JOB_SECONDS = 2.0
+_ASKED = ["uids", "cwd", "status", "cmdline"]
 
 
 @dataclass
@@ -141,13 +143,22 @@ def check_return(project: TestProject, worker: str, *, orphans: bool = False) ->
     old = main_pid(project)
     family = processes_of(project)
     assert old in family, "it runs as the project's user"
-    os.kill(old, signal.SIGKILL)
-    wait_until(lambda: main_pid(project) not in {0, old}, 30, what="another process")
-    wait_until(lambda: is_running(project), 30, what=f"RUNNING; the log: {project.log(worker)}")
-    if orphans:
-        for pid in left_of(family, project):
-            os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not left_of(family, project), 30, what=f"the end of the first: {family}")
+    try:
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: main_pid(project) not in {0, old}, 30, what="another process")
+        wait_until(lambda: is_running(project), 30, what=f"RUNNING; the log: {project.log(worker)}")
+        if orphans:
+            send(signal.SIGTERM, left_of(family, project))
+        wait_until(lambda: not left_of(family, project), 30, what=f"the end of the first: {family}")
+    finally:
+        send(signal.SIGKILL, left_of(family, project))
+
+
+def send(number: signal.Signals, pids: list[int]) -> None:
+    """Send a signal to processes of a test."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def left_of(family: dict[int, str], project: TestProject) -> list[int]:
@@ -195,8 +206,16 @@ def uid_of(project: TestProject) -> int:
 
 
 def processes_of(project: TestProject) -> dict[int, str]:
-    """Return every living process of a project's user, and its command."""
-    uid = uid_of(project)
-    living = (process for process in psutil.process_iter(["uids", "status", "cmdline"]))
-    found = [p for p in living if p.info["uids"].real == uid and p.info["status"] != psutil.STATUS_ZOMBIE]
-    return {process.pid: " ".join(process.info["cmdline"] or ()) for process in found}
+    """Return every living process of a project, and its command: it runs as its user, and in its directory.
+
+    A user alone does not tell it: the number of a removed user is given to the next one.
+    """
+    uid, root = uid_of(project), str(project.root)
+    living = (process.info | {"pid": process.pid} for process in psutil.process_iter(_ASKED))
+    return {
+        one["pid"]: " ".join(one["cmdline"] or ())
+        for one in living
+        if one["uids"].real == uid
+        and str(one["cwd"]).startswith(root)
+        and one["status"] != psutil.STATUS_ZOMBIE
+    }

@@ -19,12 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"core"},
     "host": {"core"},
     "api": {"core"},
-    "setup": {
-        "core",
-        "backends",
-        "host",
-        "presets",
-    },  # presets are data; a package only so that they are found
+    # presets are data, a package only so that their files are found
+    "setup": {"core", "backends", "host", "presets"},
     "confine": set(),
     "keeper": {"confine", "core.wire"},
     "launcher": {"confine", "core.wire"},

@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from typing import TextIO
 
 import click
 
 from shiftboss.core.errors import ShiftbossError, UserError
-from shiftboss.core.names import suggest
 from shiftboss.version import VERSION
 
 EXIT_BUG = 70
@@ -55,6 +56,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, with a suggestion for a mistyped command."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from shiftboss.core.names import suggest  # brings msgspec with it
+
             raise UserError(
                 f"unknown command '{args[0][:40]}'{suggest(args[0], COMMANDS)}", hint="See: shiftboss --help"
             )
@@ -88,6 +91,7 @@ def main() -> None:
 
 def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     """Run a command and return its exit code; the one place that catches everything."""
+    _write_anything(sys.stdout, sys.stderr)
     try:
         result = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -95,7 +99,7 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     except ShiftbossError as error:
         return _say(str(error), error.hint, error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        click.echo(error.ctx.get_help(), err=True)
         return 2
     except click.UsageError as error:
         return _say(_lowered(error.format_message()), _usage_hint(error), 2)
@@ -108,6 +112,13 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
         return _quiet_pipe()
     except Exception as error:  # noqa: BLE001  # the boundary: a bug of ours, shown as one
         return _bug(error)
+
+
+def _write_anything(*streams: TextIO) -> None:
+    """Let a terminal that lacks a character see its code: arguments and logs may hold any bytes."""
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(message: str, hint: str, code: int) -> int:
@@ -128,7 +139,8 @@ def _lowered(message: str) -> str:
 def _usage_hint(error: click.UsageError) -> str:
     if error.ctx is None:
         return ""
-    return f"Usage: {error.ctx.get_usage().removeprefix('Usage: ')}\nHelp: {error.ctx.command_path} --help"
+    usage = " ".join(error.ctx.get_usage().split())
+    return f"{usage}\nHelp: {error.ctx.command_path} --help"
 
 
 def _quiet_pipe() -> int:

@@ -1,6 +1,6 @@
 """The command of a unit: from the project file, a Procfile or a preset's template to an argument vector."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -99,15 +99,22 @@ def _written(command: Written, shell: bool, where: str) -> Command:
 def _procfile_line(name: str, options: Values, facts: ReleaseFacts, where: str) -> str:
     """Return the command of the line that the option `line` names, of the line named as the unit without it."""
     lines = dict(facts.procfile)
-    wanted = str(options.get("line") or name)
+    wanted = str(options.get("line") or _line_of(name, lines))
     if wanted not in lines:
-        known = f"It has: {', '.join(lines)}." if lines else "The release has no Procfile."
         raise UserError(
             f"no line '{printable(wanted)}' in the Procfile{suggest(wanted, lines)}",
             where=f"{where}.options.line",
-            hint=known,
+            hint=f"It has: {', '.join(lines)}. Name the worker like its line."
+            if lines
+            else "The release has no Procfile.",
         )
     return lines[wanted]
+
+
+def _line_of(name: str, lines: Iterable[str]) -> str:
+    """Return the line that a worker is named after; a name has no capitals, so its line may differ in them."""
+    alike = [line for line in lines if line.lower() == name]
+    return name if name in alike or len(alike) != 1 else alike[0]
 
 
 def _template(table: WorkerTable | ScheduleTable, preset: Preset, facts: ReleaseFacts, where: str) -> Command:
@@ -168,6 +175,16 @@ def argument_vector(command: Command, project: Project, programs: Mapping[str, s
         inside = program.removeprefix("./")
         return (program if program.startswith("/") else f"{project.current}/{inside}", *arguments)
     return (program_path(program, project, programs), *arguments)
+
+
+def outlasting(argv: tuple[str, ...], signal: str) -> tuple[str, ...]:
+    """Return the vector of `sh -c LINE` with a shell that stays until what it runs has ended, if all get `signal`.
+
+    A shell without a trap ends at once. That would be taken for the end of the worker, while its program goes on
+    with its job and nobody stops it. A trap waits for the command in the foreground (POSIX XCU 2.11), and what
+    the shell starts does not inherit it.
+    """
+    return (*argv[:-1], f"trap exit {signal}; {argv[-1]}")
 
 
 def program_path(word: str, project: Project, programs: Mapping[str, str]) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from shiftboss.core.command import Command, argument_vector, command_of, filled, program_path, search_path
+from shiftboss.core.command import (
+    Command,
+    argument_vector,
+    command_of,
+    filled,
+    outlasting,
+    program_path,
+    search_path,
+)
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import suggest
 from shiftboss.core.options import Values, fill, option_values, used_in
@@ -77,14 +85,16 @@ def expand_worker(
     used = _preset(table, preset)
     _require_kind(used, "worker", where)
     expansion = _expand(name, table, used, project, facts, programs, where)
+    stop = _stop_policy(table, used, expansion, where)
+    outlasts = expansion.command.shell and stop.scope == "group"
     return Worker(
         project=project,
         name=name,
         preset=used.name,
         backend=table.backend or backend,
-        argv=expansion.argv,
+        argv=outlasting(expansion.argv, stop.signal) if outlasts else expansion.argv,
         processes=_processes(table, used, where),
-        stop=_stop_policy(table, used, expansion, where),
+        stop=stop,
         start_seconds=table.start_seconds or used.start_seconds,
         environment=expansion.environment,
         log=log_policy(table.log_max_size, table.log_backups, where),

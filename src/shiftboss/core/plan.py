@@ -116,10 +116,10 @@ class Plan(Struct, frozen=True):
 
 
 def merge(plans: Iterable[Plan]) -> Plan:
-    """Put plans one after the other."""
+    """Put plans one after the other; an action or a note that several of them have stands there once."""
     parts = tuple(plans)
     return Plan(
-        actions=tuple(a for p in parts for a in p.actions),
+        actions=tuple(dict.fromkeys(a for p in parts for a in p.actions)),
         conflicts=tuple(c for p in parts for c in p.conflicts),
         notes=tuple(dict.fromkeys(n for p in parts for n in p.notes)),
         untouched=tuple(u for p in parts for u in p.untouched),

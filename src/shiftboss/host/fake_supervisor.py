@@ -137,7 +137,7 @@ class FakeSupervisord:
 
     def end(self, name: str, state: str = "EXITED", exit_status: int = 0) -> None:
         """Let the living process `group:process` end by itself, now."""
-        process = self._process("end", name)
+        process = self._process(name)
         process.exit_status = exit_status
         process.state, process.pid, process.stopped = state, 0, self._label()
 
@@ -191,7 +191,7 @@ class FakeSupervisord:
 
     def start_process(self, name: str) -> None:
         self._called("start_process", name)
-        process = self._process("start", name)
+        process = self._process(name)
         if process.state == "STOPPING":
             raise HostError(
                 f"cannot start {name}: it is still stopping",
@@ -202,7 +202,7 @@ class FakeSupervisord:
 
     def stop_process(self, name: str) -> None:
         self._called("stop_process", name)
-        self._stop(self._process("stop", name))
+        self._stop(self._process(name))
 
     # How it goes on.
 
@@ -223,7 +223,7 @@ class FakeSupervisord:
     def _label(self) -> int:
         return int(self._clock.now().timestamp())
 
-    def _process(self, verb: str, name: str) -> _Process:
+    def _process(self, name: str) -> _Process:
         group, _, process = name.partition(":")
         found = self._groups.get(group)
         if found is None or process not in found.processes:

@@ -191,7 +191,7 @@ def _walk(directory: str, *, create: bool) -> int:
     try:
         while parts:
             part = parts.pop(0)
-            if create:
+            if create and not _is_there(descriptor, part):
                 _make_directory_at(descriptor, part, 0, 0, 0o755)
             if target := _trusted_link(descriptor, part, directory, links):
                 links += 1
@@ -206,6 +206,14 @@ def _walk(directory: str, *, create: bool) -> int:
         return os.open(".", flags, dir_fd=descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_there(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _step(descriptor: int, part: str) -> int:

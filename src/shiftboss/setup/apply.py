@@ -42,11 +42,13 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
     with staged(machine.files, site, [*begun(machine.files, site, groups), *files]) as changes:
         _make_places(machine.files, plan.actions)
         changes.commit()
-        if groups:
-            _reread(machine, site, groups, changes)
-        announce = [action.path for action in files if _is_crontab(site, action)]
-        if announce:
-            machine.cron.announce(*announce)
+        crontabs = [action.path for action in files if _is_crontab(site, action)]
+        try:
+            if groups:
+                _reread(machine, site, groups, changes)
+        finally:
+            if crontabs:  # also after they were put back: cron may have seen them in between
+                machine.cron.announce(*crontabs)
     _turn_over(machine, site, groups, progress)
     _start(machine, site, plan.actions, progress)
 

@@ -48,7 +48,7 @@ def stop(machine: Machine, site: Site, selections: Iterable[Selection], progress
     _each(machine, site, chosen, lambda live, worker, process: live.stop(worker, process))
     _wait_until_gone(machine, site, chosen, progress)
     for selection in chosen:
-        progress.step(f"stopped {selection.worker.address}")
+        progress.step(f"stopped {', '.join(selection.addresses)}")
 
 
 def restart(

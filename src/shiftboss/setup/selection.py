@@ -19,6 +19,13 @@ class Selection(Struct, frozen=True):
     worker: Worker
     processes: tuple[int, ...]
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The address of the worker, or those of its processes if only some of them are meant."""
+        if len(self.processes) == self.worker.processes:
+            return (self.worker.address,)
+        return tuple(f"{self.worker.address}:{process}" for process in self.processes)
+
 
 def select(resolved: Resolved, target: Target) -> tuple[Selection, ...]:
     """Return the workers and processes that a target means; raise UserError if there are none."""

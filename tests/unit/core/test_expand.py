@@ -117,7 +117,16 @@ def test_what_a_shell_or_npm_starts_is_stopped_as_a_group(keys: dict[str, Any]) 
 
 def test_a_shell_command_needs_no_program_to_be_looked_up() -> None:
     unit = worker({"command": "cd x && php y", "shell": True}, programs={})
-    assert unit.argv == ("/bin/sh", "-c", "cd x && php y")
+    assert unit.argv == ("/bin/sh", "-c", "trap exit TERM; cd x && php y")
+
+
+def test_the_shell_of_a_worker_outlasts_its_program_and_that_of_a_schedule_is_as_written() -> None:
+    """Both get the signal. A shell that goes first leaves a program that nobody stops."""
+    line = {"command": "a | b", "shell": True}
+    assert worker({**line, "stop_signal": "QUIT"}).argv[-1] == "trap exit QUIT; a | b"
+    assert worker({**line, "stop_scope": "main"}).argv[-1] == "a | b"
+    assert worker({"command": ["sh", "-c", "a | b"]}, programs={"sh": "/bin/sh"}).argv[-1] == "a | b"
+    assert schedule({**line, "cron": "0 2 * * *"}).argv[-1] == "a | b"
 
 
 @pytest.mark.parametrize("command", ["", "a && b", "a\nb", "a\0b", "a 'b", [], [""]])
@@ -341,15 +350,29 @@ def test_a_procfile_worker_follows_the_line_of_its_name() -> None:
     assert worker({"preset": "procfile"}, PROCFILE, name="mails").argv[-1] == "--queue=mails"
 
 
+def test_a_procfile_worker_follows_a_line_whose_name_has_capitals() -> None:
+    """A worker's name has none; of two lines that differ only in capitals, none is guessed."""
+    thumbs = facts_of({"Procfile": "Thumbs: php thumbs.php\nweb: php web.php\n"})
+    assert worker({"preset": "procfile"}, thumbs, name="thumbs").argv[-1] == "thumbs.php"
+
+    both = facts_of({"Procfile": "Thumbs: php one.php\nthumbs: php two.php\nTHUMBS: php three.php\n"})
+    assert worker({"preset": "procfile"}, both, name="thumbs").argv[-1] == "two.php"
+
+    unclear = facts_of({"Procfile": "Queue: php one.php\nQUEUE: php two.php\n"})
+    error = refusal({"preset": "procfile"}, unclear)
+    assert error.message.startswith("no line 'queue' in the Procfile")
+    assert error.hint == "It has: Queue, QUEUE. Name the worker like its line."
+
+
 def test_a_procfile_worker_follows_the_line_that_it_names_and_gets_a_shell_if_it_needs_one() -> None:
     unit = worker({"preset": "procfile", "options": {"line": "clock"}}, PROCFILE)
-    assert (unit.argv, unit.stop.scope) == (("/bin/sh", "-c", "A=1 php x $Y"), "group")
+    assert (unit.argv, unit.stop.scope) == (("/bin/sh", "-c", "trap exit TERM; A=1 php x $Y"), "group")
 
 
 def test_a_line_that_is_not_there_is_refused_with_those_that_are() -> None:
     error = refusal({"preset": "procfile", "options": {"line": "mail"}}, PROCFILE)
     assert error.message == "no line 'mail' in the Procfile (did you mean 'mails'?)"
-    assert error.hint == "It has: mails, clock."
+    assert error.hint == "It has: mails, clock. Name the worker like its line."
     assert refusal({"preset": "procfile"}).hint == "The release has no Procfile."
 
 

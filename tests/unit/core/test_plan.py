@@ -31,6 +31,7 @@ def test_merged_plans_keep_their_order_and_say_each_note_once() -> None:
         (WRITE, CHANGE), (CONFLICT,), ("note", "other"), ("shop/a", "shop/b")
     )
     assert merge([]) == Plan()
+    assert merge([Plan((WRITE,)), Plan((WRITE, CHANGE))]).actions == (WRITE, CHANGE)
 
 
 def test_restarts_are_those_of_all_actions_once() -> None:

@@ -383,3 +383,25 @@ def test_files_are_performed_in_a_directory_that_must_be_there() -> None:
     assert shop.machine.files.node("/etc/absent.d") is None
     with refused("somebody else changed it"):
         perform(shop.machine, shop.site, Plan((RemoveFile("shop", "/etc/absent", "text"),)), shop.told)
+
+
+def test_cron_is_told_of_crontabs_that_were_written_or_removed_and_of_nothing_else() -> None:
+    shop = Shop()
+    announced = shop.machine.faults.subjects
+    shop.set_up(QUEUE)
+    assert announced("cron.announce") == []
+    shop.set_up(SCHEDULER)
+    assert announced("cron.announce") == [CRON_FILE]
+    shop.set_up(SCHEDULER)
+    shop.remove("scheduler")
+    assert announced("cron.announce") == [CRON_FILE, CRON_FILE]
+
+
+def test_cron_is_told_of_crontabs_that_were_put_back() -> None:
+    """It may have looked in between."""
+    shop = Shop()
+    broken_file_of_another(shop)
+    with refused("cannot let Supervisor read its files again"):
+        shop.set_up(WorkerRequest("thumbs", command="php artisan thumbs:work"), SCHEDULER)
+    assert shop.machine.faults.subjects("cron.announce") == [CRON_FILE]
+    assert shop.machine.files.node(CRON_FILE) is None
