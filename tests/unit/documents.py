@@ -102,7 +102,7 @@ def shown_commands(path: Path) -> Iterator[Shown]:
 def inline_commands(path: Path) -> Iterator[Shown]:
     """Yield what stands as `code` in running text and begins like a command of ours."""
     for code in _INLINE.findall(prose(path)):
-        for program, words in commands_in(code):
+        for program, words in commands_in(code) if code.startswith(PROGRAMS) else ():
             yield Shown(f"{name_of(path)}: {code}", program, words)
 
 

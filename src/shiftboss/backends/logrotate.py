@@ -41,7 +41,7 @@ class LogrotateBackend:
     """The translator for logrotate. It runs nothing; it looks after the logs of units on other backends."""
 
     name = "logrotate"
-    kinds: frozenset[UnitKind] = frozenset({"worker", "schedule"})
+    kinds: frozenset[UnitKind] = frozenset()  # it runs nothing, it only looks after logs
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether the log of a unit needs logrotate."""

@@ -52,7 +52,7 @@ def _keep(file: SealedFile, before: str, facts: PathFacts | None, wanted: Wanted
     """Leave the file alone, unless it is not ours or open to others: daemons of root pass over such files."""
     owner = _ROOT if wanted.site.system else wanted.project.account.uid
     if facts is None or (facts.uid == owner and not facts.mode & ~file.mode):
-        return Plan(untouched=(file.path,))
+        return Plan()
     note = f"{file.path} has owner uid {facts.uid} and mode {facts.mode:04o}: it becomes {owner} and {file.mode:04o} again"
     return Plan(actions=(WriteFile(file.address, file.path, before, before, file.mode),), notes=(note,))
 

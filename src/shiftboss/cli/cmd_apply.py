@@ -29,6 +29,7 @@ def command(
             session.machine, session.site, session.catalog, names, override(force=force, adopt=adopt)
         )
         make(session, change, dry_run=dry_run, as_json=as_json)
+    errors += change.errors
     for error in errors:
         session.console.warn_of(error)
     return errors[0].exit_code if errors else 0

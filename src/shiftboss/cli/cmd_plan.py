@@ -35,6 +35,7 @@ def command(
         print_json(plan_as_json(change.plan))
     else:
         show_plan(session.console, change.plan, diffs=True)
+    errors += change.errors
     for error in errors:
         session.console.warn_of(error)
     if errors:

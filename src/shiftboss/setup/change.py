@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
+from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.names import address
 from shiftboss.core.plan import Override, Plan, RemoveFile, StartProcess, UpdateGroup, WriteFile, merge
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
@@ -36,13 +37,15 @@ from shiftboss.setup.verify import mark_logs, verify_schedules, verify_workers
 class Change(Struct, frozen=True):
     """A change that was thought through and not yet made.
 
-    `projects` is what runs afterwards; `asked` are the units that the command is about.
+    `projects` is what runs afterwards; `asked` are the units that the command is about; `errors` say which
+    of several projects could not be resolved and are left as they are.
     """
 
     site: Site
     projects: tuple[Resolved, ...]
     asked: tuple[Unit, ...]
     plan: Plan
+    errors: tuple[ShiftbossError, ...] = ()
 
     @property
     def concerned(self) -> tuple[Unit, ...]:
@@ -135,18 +138,27 @@ def _refuse_collisions(entries: Mapping[str, Entry]) -> None:
 def prepare_apply(
     machine: Machine, site: Site, catalog: Catalog, names: Iterable[str], override: Override
 ) -> Change:
-    """Return the change that brings the server to what the files of these projects say."""
+    """Return the change that brings the server to what the files of these projects say.
+
+    Of several projects, one without its user or release does not stop the others; alone it raises its error.
+    """
     _refuse_collisions(catalog.entries)
     entries = {name: catalog.require(name) for name in names}
     pinned, pins = _pin_backends(machine, site, [entry.tables for entry in entries.values()])
     planner = Planner(machine, pinned)
-    resolved = []
+    resolved, errors = [], []
     for name, entry in entries.items():
-        project = resolve(machine, pinned, name, entry)
-        require_release(machine, project.project)
-        resolved.append(project)
+        try:
+            project = resolve(machine, pinned, name, entry)
+            require_release(machine, project.project)
+        except ShiftbossError as error:
+            if len(entries) == 1:
+                raise
+            errors.append(error)
+        else:
+            resolved.append(project)
     plans = (planner.plan(project.project, project.units, override) for project in resolved)
-    return Change(planner.site, tuple(resolved), (), merge((pins, *plans)))
+    return Change(planner.site, tuple(resolved), (), merge((pins, *plans)), tuple(errors))
 
 
 def prepare_removal(

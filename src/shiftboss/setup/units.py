@@ -172,12 +172,9 @@ def find_programs(
     return found
 
 
-_RUNS_NOTHING = "logrotate"  # it looks after logs of units that run elsewhere
-
-
 def known_backend(name: str, kind: UnitKind, where: str) -> str:
     """Return the name of a backend that can run units of this kind; raise UserError if it is none."""
-    able = [b.name for b in BACKENDS.values() if kind in b.kinds and b.name != _RUNS_NOTHING]
+    able = [b.name for b in BACKENDS.values() if kind in b.kinds]
     if name in able:
         return name
     if not name:

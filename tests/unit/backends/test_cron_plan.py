@@ -61,7 +61,7 @@ def test_second_plan_is_empty():
     on = server()
     perform(on, schedule(), BACKUP)
     again = plan(on, schedule(), BACKUP)
-    assert again == Plan(untouched=(FILE,))
+    assert again == Plan()
 
 
 def test_order_of_schedules_does_not_matter():

@@ -309,3 +309,17 @@ def test_a_scheduler_that_runs_elsewhere_too_is_told() -> None:
     assert [line for line in lines if "every task would run twice" in line]
     backup = shop.set_up(ScheduleRequest("backup", cron="0 2 * * *", command="php backup"))
     assert not [line for line in closing_lines(shop.machine, backup) if "twice" in line]
+
+
+def test_a_project_without_a_release_does_not_stop_the_others() -> None:
+    """`apply` of everything once ended at the first project that was not deployed yet."""
+    shop = Shop()
+    shop.write_project('[workers.queue]\npreset = "laravel-queue"\n')
+    shop.write_project('[project]\nuser = "shop_user"\n\n[workers.x]\ncommand = "php x"\n', name="blog")
+
+    change = shop.prepared_apply("blog", "shop")
+
+    assert [resolved.project.name for resolved in change.projects] == ["shop"]
+    assert [str(error) for error in change.errors]
+    with pytest.raises((HostError, UserError), match="blog"):
+        shop.prepared_apply("blog")
