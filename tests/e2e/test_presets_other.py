@@ -91,7 +91,7 @@ def test_schedule_work_runs_each_task_within_its_minute(server: Server) -> None:
     check_return(project, "scheduler")
     wait_until(heartbeat.exists, ONE_RUN_SECONDS, what=f"the heartbeat; the log: {project.log('scheduler')}")
     assert heartbeat.owner() == project.user
-    assert "closure" in wait_until(heartbeat.read_text, 20, what="the line of the task")
+    wait_until(lambda: "closure" in heartbeat.read_text(), 30, what="the line of the last task")
     wait_until(lambda: len(processes_of(project)) == 1, 40, what="the end of the tasks")
     check_stop(project, "scheduler")
 

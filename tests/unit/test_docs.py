@@ -48,7 +48,6 @@ SHOWN = [shown for path in DOCUMENTS for shown in shown_commands(path)]
 TOML = [block for path in DOCUMENTS for block in blocks(path) if block.language == "toml"]
 LANGUAGES = {"console", "sh", "toml", "ini", "js", "text", "mermaid"}
 CONTEXT = {"project": "shop", "unit": "queue", "root": "/shop", "shared": "/shop/shared"}
-MADE_AND_NOT_KEPT = {CHECKOUT / "docs/reference/benchmarks.md"}  # of one machine: see `make bench`
 _CODE_PLACE = re.compile(r"`([\w/]+\.py)`: `(\w+)`")
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
@@ -160,7 +159,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         targets = (link.partition("#")[0] for link in links(path) if not re.match(r"[a-z]+:", link))
         waiting += [(path.parent / target).resolve() for target in targets if target]
     pages = {path for path in DOCUMENTS if path.is_relative_to(CHECKOUT / "docs")}
-    assert {name_of(path) for path in pages - reachable - MADE_AND_NOT_KEPT} == set()
+    assert {name_of(path) for path in pages - reachable} == set()
 
 
 @each_document

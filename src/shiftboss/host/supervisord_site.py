@@ -14,7 +14,7 @@ from configparser import RawConfigParser
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import SupervisorSite
@@ -195,7 +195,7 @@ def _plain_login(conf: _Conf, server: _Server) -> _Server:
             f"cannot log in to Supervisor: {conf.path} has only a hash of the password",
             hint="Set username and password under [supervisor] in config.toml.",
         )
-    return replace(server, username=conf.get("supervisorctl", "username"), password=password)
+    return structs.replace(server, username=conf.get("supervisorctl", "username"), password=password)
 
 
 def _include_directory(conf: _Conf) -> str:
