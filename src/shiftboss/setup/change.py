@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import ShiftbossError
@@ -51,8 +52,15 @@ class Change(Struct, frozen=True):
     def concerned(self) -> tuple[Unit, ...]:
         """The units that must be proven to run afterwards: those asked for, and those that (re)start."""
         started = {a.target for a in self.plan.actions if isinstance(a, UpdateGroup | StartProcess)}
+        written = {a.path for a in self.plan.actions if isinstance(a, WriteFile)}
         units = (unit for project in self.projects for unit in project.units)
-        return tuple(unit for unit in units if unit in self.asked or _restarts(unit, started))
+        return tuple(
+            unit
+            for unit in units
+            if unit in self.asked
+            or _restarts(unit, started)
+            or (isinstance(unit, Schedule) and crontab_path(self.site, unit.project.name) in written)
+        )
 
 
 def _restarts(unit: Unit, started: set[str]) -> bool:

@@ -85,7 +85,8 @@ def _command_line(project: str, proposal: Proposal) -> str:
     if proposal.kind == "schedule":
         return f"shiftboss cron {project}"
     command = f" -- {shlex.quote(proposal.command)}" if proposal.command else ""
-    return f"shiftboss setup {project} {proposal.preset_name} --name {proposal.unit_name}{command}"
+    shell = " --shell" if proposal.shell else ""
+    return f"shiftboss setup {project} {proposal.preset_name} --name {proposal.unit_name}{shell}{command}"
 
 
 def worker_request(
