@@ -10,6 +10,7 @@ from shiftboss.backends.supervisor import supervisor_name
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.host.machine import Machine
 from shiftboss.setup.change import Change
+from shiftboss.setup.due import next_runs
 
 # systemd units and init scripts, as Debian and others call them; and what makes them start at boot
 _SERVICES = {
@@ -17,25 +18,30 @@ _SERVICES = {
     "cron": (("cron", "crond", "cronie"), "systemctl enable cron"),
 }
 
+_RUNS_SHOWN = 3
+
 
 def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
     """Return what a user wants to know after a change."""
     units = change.asked
-    lines = [line for unit in units for line in _about(unit)]
+    lines = [line for unit in units for line in _about(machine, unit)]
     schedules = [unit for unit in units if isinstance(unit, Schedule) and unit.backend == "cron"]
     lines += [line for schedule in schedules for line in _doubled(machine, change.site, schedule)]
     lines += _rotated_twice(machine, change.site, units)
     return (*lines, *_boot(machine, {unit.backend for unit in change.concerned}))
 
 
-def _about(unit: Unit) -> Iterator[str]:
+def _about(machine: Machine, unit: Unit) -> Iterator[str]:
     yield f"log of {unit.address}: {unit.log_path}"
     if isinstance(unit, Worker):
         name = supervisor_name(unit.project.name, unit.name)
         target = f"'{name}:*'" if unit.processes > 1 else name
         yield f"also: supervisorctl status {target}; supervisorctl restart {target}"
     elif isinstance(unit, Schedule):
-        yield f"its next runs: shiftboss next {unit.project.name}"
+        runs = ", ".join(
+            f"{moment:%a %Y-%m-%d %H:%M}" for moment in next_runs(unit, machine.clock, _RUNS_SHOWN)
+        )
+        yield f"its next runs: {runs or 'none'}; all of them: shiftboss next {unit.project.name}"
 
 
 def _doubled(machine: Machine, site: Site, schedule: Schedule) -> Iterator[str]:
