@@ -91,6 +91,10 @@ class Nursery:
                 self._cgroups[slot] = cgroup.make(self.tree, f"{slot}.{run_number}")
         return self._cgroups.get(slot, "")
 
+    def path_of(self, name: str) -> str:
+        """Return the directory of a cgroup of ours, "" without cgroups."""
+        return f"{self.tree.top}/{name}" if self.tree else ""
+
     def kill(self, slot: str, scope: Scope) -> None:
         """KILL everything of a scope; its cgroup is not used again."""
         if self._cgroups.get(slot) == scope.path:
@@ -101,3 +105,17 @@ class Nursery:
         """Remove an empty cgroup; one that is in use stays."""
         if path and cgroup.remove(path) and self._cgroups.get(slot) == path:
             del self._cgroups[slot]
+
+    def remove(self) -> bool:
+        """Remove our cgroups at the end; False if something is left in them."""
+        return self.tree is None or cgroup.remove(self.tree.top)
+
+
+def settle(tree: cgroup.Tree | None) -> cgroup.Tree | None:
+    """Find out whether children can be born in cgroups; under systemd, move this process into a leaf of its own."""
+    if tree and tree.kind == "v2":
+        with suppress(OSError):
+            if "INVOCATION_ID" in os.environ and cgroup.is_alone(tree):
+                cgroup.join(cgroup.make(tree, "keeper"))  # systemd wants processes in leaves only
+            return tree._replace(birth=kernel.birth_works(cgroup.make(tree, "engine")))
+    return tree

@@ -64,7 +64,7 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self.descriptor = -1
-        self._path = path
+        self.path = path
         self._living: dict[int, bytes] = {}
         self._lines = 0
 
@@ -87,9 +87,9 @@ class Journal:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         rows = [b"%d %.2f %b\n" % (pid, now, rest) for pid, rest in self._living.items()]
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(f"{self._path}~", flags, 0o600)
+        descriptor = os.open(f"{self.path}~", flags, 0o600)
         os.write(descriptor, b"".join([_boot_id().encode(), b"\n", *rows]))
-        os.rename(f"{self._path}~", self._path)
+        os.rename(f"{self.path}~", self.path)
         if self.descriptor >= 0:
             os.close(self.descriptor)
         self.descriptor, self._lines = descriptor, len(rows)

@@ -7,11 +7,10 @@ what descends from it.
 import os
 import signal
 import time
-
 from collections.abc import Callable, Iterator
 
 from shiftboss.confine import cgroup, journal
-from shiftboss.confine.descendants import Process, mark_of, process_table, send, uid_of
+from shiftboss.confine.descendants import Process, mark_of, process_table, read_process, send, uid_of
 
 _LOOK_SECONDS = 0.02
 _UNKNOWN = journal.Terms("TERM", 5.0, "group")
@@ -47,8 +46,8 @@ class Leftovers:
         found = {row: mark for row in table.values() if (mark := self._mark(row))}
         for path in self._groups:
             for pid in cgroup.members(path):
-                if pid in table:
-                    found.setdefault(table[pid], self._mark_of_group(os.path.basename(path)))
+                if row := table.get(pid) or read_process(pid):
+                    found.setdefault(row, self._mark_of_group(os.path.basename(path)))
         found = _with_descendants(found, table)
         return {row: mark for row, mark in found.items() if row.pid not in _own_line(table)}
 
@@ -56,12 +55,10 @@ class Leftovers:
         """Return whose a process is, "" for a stranger. A variable alone is believed of the entry's user only."""
         known = self._rows.get((row.pid, row.started))
         mark = known.mark if known else mark_of(row.pid)
-        entry = self._entries.get(_address(mark))
-        if not mark.startswith(f"{self._instance}/") or (
-            not known and entry and uid_of(row.pid) != entry.uid
-        ):
+        if not mark.startswith(f"{self._instance}/"):
             return ""
-        return mark
+        entry = None if known else self._known(_address(mark))
+        return mark if entry is None or uid_of(row.pid) == entry[0] else ""
 
     def _mark_of_group(self, name: str) -> str:
         return f"{self._instance}/{name.replace('.', '/')}"

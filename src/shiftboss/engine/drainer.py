@@ -49,15 +49,14 @@ class Drainer:
         self._pool, self._budget = pool, pool.budget
         self._requests: deque[tuple[LogDirectory, Request]] = deque()
         self._slow: LogDirectory | None = None
-        self._ready: dict[int, Stream] = {}
-        self._hot: dict[int, Stream] = {}
+        self._ready, self._hot = dict[int, Stream](), dict[int, Stream]()
         self._ticks, self._look_at = Ticks(), 0.0
         self._peephole = Peephole()
         self._closing = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll, self._bell_epoll = select.epoll(), select.epoll()
-        self._epoll.register(self._bell, select.EPOLLIN)
-        self._bell_epoll.register(self._bell, select.EPOLLIN)
+        for epoll in (self._epoll, self._bell_epoll):
+            epoll.register(self._bell, select.EPOLLIN)
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 
     def start(self) -> None:
@@ -101,9 +100,8 @@ class Drainer:
             return False
         for stream in list(self.streams.values()):
             self._drop(stream)
-        self._peephole.close()
-        self._epoll.close()
-        self._bell_epoll.close()
+        for part in (self._peephole, self._epoll, self._bell_epoll):
+            part.close()
         os.close(self._bell)
         return True
 
@@ -189,8 +187,7 @@ class Drainer:
     def _drain_some(self, stream: Stream, most: int) -> int:
         total = 0
         for _ in range(_ROUNDS):
-            moved = self._drain(stream, most)
-            total += moved
+            total += (moved := self._drain(stream, most))
             if not (moved and stream.again) or total >= most:
                 break
         return total
@@ -214,7 +211,6 @@ class Drainer:
 
     def _sort(self, stream: Stream, moved: int) -> None:
         """Decide when a stream is drained next: never, at each tick, soon, or when it has something."""
-        descriptor = stream.pipe.descriptor
         if stream.ended:
             self._drop(stream)
             self._pool.ended(stream)
@@ -224,7 +220,7 @@ class Drainer:
         elif stream.heat:
             self._cool(stream)
         if stream.again and not stream.heat:
-            self._ready[descriptor] = stream
+            self._ready[stream.pipe.descriptor] = stream
 
     def _heat(self, stream: Stream, moved: int) -> None:
         if not stream.heat:

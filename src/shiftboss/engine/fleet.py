@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from shiftboss.core import wire
 from shiftboss.core.errors import UserError
-from shiftboss.core.lifecycle import Policy, Process, State, Wish
+from shiftboss.core.lifecycle import Policy, Process, RestartWhen, State, Wish
 from shiftboss.core.names import Target, parse_target, suggest
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 
@@ -52,7 +53,7 @@ class Slot:
         self.ended_run = 0
         self.retired = False
         self.is_telling = False  # the reason of an end is being looked for
-        self.untold: deque[Callable[[], None]] = deque()  # what is told after it
+        self.untold: deque[Callable[[], None]] | None = None  # what is told after it
         self.waiters: list[Callable[[Slot], None]] | None = None
 
     @property
@@ -85,23 +86,23 @@ class Slot:
 class Unit:
     """An entry of the manifest with its processes. `is_ghost`: the manifest has it no more; it is being stopped."""
 
+    __slots__ = ("entry", "is_ghost", "policy", "scale", "slots")
+
     def __init__(self, entry: wire.Entry, *, is_ghost: bool = False) -> None:
         self.slots: dict[int, Slot] = {}
         self.scale: ScaleMemory | None = None
         self.is_ghost = is_ghost
-        self.entry = entry
-        self.policy = Policy()
         self.become(entry)
 
     def become(self, entry: wire.Entry) -> None:
         """Take over the entry as the manifest has it now; running processes are not touched by this."""
         self.entry = entry
         terms, policy = entry.stop, entry.policy
-        self.policy = Policy(
-            restart=policy.restart,
-            start_seconds=policy.start_seconds,
-            stop_seconds=terms.wait_seconds + KILL_MARGIN_SECONDS,
-            limit=policy.restart_limit,
+        self.policy = _policy(
+            policy.restart,
+            policy.start_seconds,
+            terms.wait_seconds + KILL_MARGIN_SECONDS,
+            policy.restart_limit,
         )
 
     @property
@@ -134,6 +135,12 @@ class Unit:
         if found is None:
             found = self.slots[number] = Slot(self, number)
         return found
+
+
+@lru_cache(maxsize=256)
+def _policy(restart: RestartWhen, start_seconds: float, stop_seconds: float, limit: int) -> Policy:
+    """Return the policy; most units have the same."""
+    return Policy(restart, start_seconds, stop_seconds, limit)
 
 
 def ghost(address: str) -> Unit:

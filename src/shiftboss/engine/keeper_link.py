@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from shiftboss.core import wire
+from shiftboss.engine.known_entries import KnownEntries
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class KeeperLink:
         sock.setblocking(False)
         self._sock, self._watch = sock, watch
         self._on_report, self._on_lost, self._on_missed = on_report, on_lost, on_missed
+        self._known = KnownEntries()
         self._waiting: deque[bytes] = deque()
         self._buffer = bytearray(wire.MAX_MESSAGE)
         self.is_open = True
@@ -111,7 +113,7 @@ class KeeperLink:
 
     def _hand_on(self, raw: bytes, descriptor: int) -> None:
         try:
-            report = wire.decode_report(raw)
+            report = self._known.decode(raw)
         except wire.WireError as error:
             log.error("the keeper sent what is not understood: %s", error)  # noqa: TRY400 -- says all there is
             close_descriptor(descriptor)

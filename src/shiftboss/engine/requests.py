@@ -131,12 +131,11 @@ class Requests:
     def _asked(self, verb: str, slots: list[Slot], request: Act, who: str) -> None:
         """Tell each unit's history who asked; a single process is named."""
         named = {target for target in request.targets if ":" in target}
-        for address in dict.fromkeys(slot.unit.address for slot in slots):
-            numbers = [
-                slot.number for slot in slots if slot.address in named and slot.unit.address == address
-            ]
-            for number in numbers or [0]:
-                self._note("asked", address, verb, who, number)
+        notes = dict.fromkeys(
+            (slot.unit.address, slot.number if slot.address in named else 0) for slot in slots
+        )
+        for address, number in notes:
+            self._note("asked", address, verb, who, number)
 
     def _note(self, kind: str, target: str, words: str, who: str, process: int = 0) -> None:
         event = Event(

@@ -115,6 +115,7 @@ class Telling:
 
     def _when_told(self, slot: Slot, work: Callable[[], None]) -> None:
         if slot.is_telling:
+            slot.untold = slot.untold or deque()
             slot.untold.append(work)
         else:
             work()
@@ -123,6 +124,8 @@ class Telling:
         slot.is_telling = False
         while slot.untold and not slot.is_telling:
             slot.untold.popleft()()
+        if not slot.untold:
+            slot.untold = None
         self._shell.flush()
 
     # ---- telling

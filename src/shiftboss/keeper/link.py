@@ -34,7 +34,6 @@ class Link:
 
     def __init__(self, loop: Loop, nursery: Nursery, command: list[str], mark: str, pid_file: str) -> None:
         self.pid = 0
-        self.cgroup = ""
         self.on_request: Callable[[wire.Request], None] = lambda _: None
         self.on_end: Callable[[], None] = lambda: None  # it has ended, after `end`
         self._loop, self._nursery, self._command, self._pid_file = loop, nursery, command, pid_file
@@ -53,7 +52,7 @@ class Link:
         ours = theirs = None
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            pid, _ = self._nursery.fork(self.cgroup)
+            pid, _ = self._nursery.fork(self._nursery.path_of("engine"))
             if pid == 0:
                 self._become_engine(theirs)
         except OSError as error:

@@ -33,7 +33,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.children: dict[int, Callable[[int, struct_rusage], None]] = {}
-        self.on_signal: dict[int, Callable[[], None]] = {}
+        self._on_signal: dict[int, Callable[[], None]] = {}
         self.reaped: Callable[[], None] = lambda: None
         self.running = True
         self._ready: dict[int, Callable[[int], None]] = {}
@@ -43,8 +43,9 @@ class Loop:
         self._awake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.watch(self._awake, self._on_wakeup)
 
-    def take_signals(self) -> None:
-        """From now on signals arrive here."""
+    def take_signals(self, callbacks: dict[int, Callable[[], None]]) -> None:
+        """From now on signals arrive here; CHLD is our own."""
+        self._on_signal = callbacks
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for number in HANDLED:
             signal.signal(number, lambda *_: None)
@@ -87,8 +88,8 @@ class Loop:
     def _on_wakeup(self, _: int) -> None:
         with suppress(BlockingIOError):
             numbers = set(os.read(self._awake, 4096))
-            for number in numbers & self.on_signal.keys():
-                self._guard(self.on_signal[number])
+            for number in numbers & self._on_signal.keys():
+                self._guard(self._on_signal[number])
             if signal.SIGCHLD in numbers:
                 self.reap()
 

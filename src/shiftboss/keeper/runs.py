@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from resource import struct_rusage
 
-from shiftboss.confine.birth import Child, Nursery, NoRoomError
+from shiftboss.confine.birth import Child, NoRoomError, Nursery
 from shiftboss.confine.journal import Terms
 from shiftboss.confine.program import Program, read_result
 from shiftboss.core import wire
@@ -27,7 +27,9 @@ _MAX_RESULT = 64 * 1024
 class Run:
     """One start of one process; `child` None: it could not even be forked."""
 
-    def __init__(self, key: Key, entry: wire.Entry, child: Child | None, failure: wire.SpawnFailed | None) -> None:
+    def __init__(
+        self, key: Key, entry: wire.Entry, child: Child | None, failure: wire.SpawnFailed | None
+    ) -> None:
         self.key, self.child, self.failure = key, child, failure
         self.revision, self.terms = entry.revision, entry.stop
         self.started = time.monotonic()
@@ -59,13 +61,16 @@ class Run:
 class Runs:
     """All runs. Every request may be repeated; nothing here waits or raises for what a project or engine does."""
 
-    def __init__(self, loop: Loop, nursery: Nursery, instance: str, post: Post) -> None:
+    def __init__(
+        self, loop: Loop, nursery: Nursery, instance: str, files: tuple[int, int], post: Post
+    ) -> None:
+        """`files`: limit of open files that we were started with: ours is raised, our children's is not."""
         self.manifest = EMPTY
         self.held: dict[Key, Run] = {}
         self.closed = False  # nothing is started any more
-        self.files = (1024, 4096)  # NOFILE of who started us: ours is raised, our children's is not
         self.on_gone: Callable[[], None] = lambda: None
-        self._loop, self._nursery, self._instance, self._post = loop, nursery, instance, post
+        self._loop, self._nursery, self._instance = loop, nursery, instance
+        self._files, self._post = files, post
         self._slots: dict[tuple[str, int], list[Run]] = {}  # the runs of each process
         self._ended: list[Run] = []
         self._lingering: set[Run] = set()
@@ -120,7 +125,7 @@ class Runs:
 
     def _start(self, key: Key, entry: wire.Entry) -> None:
         mark = f"{self._instance}/{key[0]}/{key[1]}/{key[2]}"
-        program = program_of(entry, {"NOFILE": self.files})
+        program = program_of(entry, {"NOFILE": self._files})
         try:
             child = self._nursery.start(slot_of(key[:2]), key[2], mark, program, Terms(*entry.stop))
         except NoRoomError as error:
