@@ -1,0 +1,203 @@
+"""Why a process ended, or did not start, in plain words. Pure: status, meanings and log lines come in."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+_SIGNALS = {
+    1: "HUP",
+    2: "INT",
+    3: "QUIT",
+    4: "ILL",
+    5: "TRAP",
+    6: "ABRT",
+    7: "BUS",
+    8: "FPE",
+    9: "KILL",
+    10: "USR1",
+    11: "SEGV",
+    12: "USR2",
+    13: "PIPE",
+    14: "ALRM",
+    15: "TERM",
+    24: "XCPU",
+    25: "XFSZ",
+    31: "SYS",
+}
+_CRASHES = {
+    "ILL": "illegal instruction",
+    "ABRT": "aborted itself",
+    "BUS": "bad memory access",
+    "FPE": "arithmetic error",
+    "SEGV": "segmentation fault",
+    "XCPU": "CPU time limit reached",
+    "XFSZ": "file size limit reached",
+    "SYS": "forbidden system call",
+    "PIPE": "wrote to a closed pipe",
+}
+_SHELL_CODES = {126: "permission denied or not a program", 127: "command not found"}
+_SIGNALLED = 128  # shells report death by signal N as 128 + N (bash(1), EXIT STATUS)
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_SAYS_WHY = re.compile(
+    r"error|exception|fatal|cannot|could not|can't|failed|failure|denied|refused|not found|no such|"
+    r"EADDRINUSE|in use|out of memory|exhausted|panic|unable to",
+    re.IGNORECASE,
+)
+_STACK = re.compile(
+    r"\s+at |\s*#\d+ |\s+File \"|\s*thrown in |\s+from .*:\d+:in |goroutine \d+|Node\.js v\d|\s+\w+: .*,$"
+)
+_PORT_TAKEN = re.compile(
+    r"EADDRINUSE|address (?:is )?already in use|port \d+ is (?:already )?in use", re.IGNORECASE
+)
+_PORT = re.compile(r"(?:port[ :=]*|:|', )(\d{2,5})(?!\d|\.\d)", re.IGNORECASE)
+SHOWN = 200  # characters of a log line that a reason shows
+MAX_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a main program ended.
+
+    `code`: exit code, or minus the signal's number. `sent`: the last signal that we sent to it ("" none).
+    `asked`: somebody asked for its end. `lines`: the end of its log, oldest first.
+    `listener`: who has the port that the log calls taken ("" not known).
+    """
+
+    code: int
+    sent: str = ""
+    asked: bool = False
+    core_dumped: bool = False
+    lines: Sequence[str] = ()
+    listener: str = ""
+
+
+def exit_reason(ending: Ending, meanings: Mapping[str, str]) -> str:
+    """Return one line that says why a process ended.
+
+    `meanings` are the preset's: exit code as text to plain words; `128 + N` stands for signal N, as shells say.
+    The last error line of the log is added where the program ended by itself and the code says no more.
+    """
+    said = _by_code(ending, meanings) if ending.code >= 0 else _by_signal(ending, meanings)
+    if ending.asked or (ending.code == 0 and not _meaning(ending, meanings)):
+        return said
+    return _with_log(said, ending)
+
+
+def _by_code(ending: Ending, meanings: Mapping[str, str]) -> str:
+    code = ending.code
+    if ending.asked:
+        return f"stopped (exit {code})" if code else "stopped"
+    meaning = _meaning(ending, meanings) or _SHELL_CODES.get(code, "")
+    if not meaning and _SIGNALLED < code <= _SIGNALLED + max(_SIGNALS):
+        meaning = f"a program in it ended by SIG{signal_name(code - _SIGNALLED)}"
+    return f"exit {code}: {meaning}" if meaning else f"exit {code}"
+
+
+def _by_signal(ending: Ending, meanings: Mapping[str, str]) -> str:
+    name = signal_name(-ending.code)
+    if ending.sent == name:
+        return _by_our_signal(name, asked=ending.asked)
+    if meaning := _meaning(ending, meanings):
+        return f"SIG{name}: {meaning}"
+    if name in _CRASHES:
+        return f"crashed: {_CRASHES[name]} (SIG{name}{', core dumped' if ending.core_dumped else ''})"
+    if name == "KILL":
+        return "killed by SIGKILL, which shiftboss did not send (out of memory, or somebody did it)"
+    return f"ended by SIG{name}, which shiftboss did not send"
+
+
+def _by_our_signal(name: str, *, asked: bool) -> str:
+    if name == "KILL":
+        return (
+            "killed: it did not end in time after the stop signal"
+            if asked
+            else "killed (SIGKILL by shiftboss)"
+        )
+    return f"stopped (SIG{name})" if asked else f"ended by SIG{name}, sent by shiftboss"
+
+
+def _meaning(ending: Ending, meanings: Mapping[str, str]) -> str:
+    code = ending.code if ending.code >= 0 else _SIGNALLED - ending.code
+    return meanings.get(str(code), "")
+
+
+def _with_log(said: str, ending: Ending) -> str:
+    line = last_error_line(ending.lines)
+    if not line:
+        return said
+    port = port_taken(ending.lines)
+    if port is not None:
+        owner = f" by {ending.listener}" if ending.listener else ""
+        return f"{said}: port {port} is taken{owner}; log: {line}"
+    return f"{said}; log: {line}"
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name without SIG, or its number if it has no common name."""
+    return _SIGNALS.get(number, str(number))
+
+
+def last_error_line(lines: Sequence[str]) -> str:
+    """Return the last log line that looks like an error, else the last that says anything, cleaned and cut.
+
+    The frames of stack traces are passed over: the line before them says what happened.
+    """
+    clean = [(line, shown) for line in lines if (shown := clean_line(line))]
+    telling = [shown for raw, shown in clean if _SAYS_WHY.search(shown) and not _STACK.match(raw)]
+    if telling:
+        return telling[-1]
+    return clean[-1][1] if clean else ""
+
+
+def clean_line(line: str) -> str:
+    """Return a log line without escape sequences and control characters, at most `SHOWN` characters."""
+    text = _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def port_taken(lines: Sequence[str]) -> int | None:
+    """Return the TCP port that a program found taken, as its log says; None if it says nothing of the kind."""
+    for line in reversed(lines):
+        if not _PORT_TAKEN.search(line):
+            continue
+        found = [int(port) for port in _PORT.findall(clean_line(line))]
+        if ports := [port for port in found if port <= MAX_PORT]:
+            return ports[-1]
+    return None
+
+
+ENOENT, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM = 2, 13, 11, 24, 23, 12
+_ADVICE = {
+    ("command", ENOENT): "command not found",
+    ("command", EACCES): "permission denied",
+    ("exec", EACCES): "permission denied",
+    ("directory", EACCES): "permission denied",
+    ("fork", EAGAIN): "the user has too many processes, or the machine",
+    ("fork", ENOMEM): "the machine has no memory left",
+    ("pipe", EMFILE): "too many open files",
+    ("pipe", ENFILE): "the machine has too many open files",
+}
+
+
+def is_missing(step: str, errno: int) -> bool:
+    """Tell whether a failed start means that there is nothing to run yet: no release, or no such command."""
+    return step in ("directory", "command") and errno == ENOENT
+
+
+def spawn_reason(step: str, errno: int, words: str) -> str:
+    """Return one line that says why a start failed; `words` are the keeper's."""
+    advice = _ADVICE.get((step, errno), "")
+    said = clean_line(words) or f"the start failed at step {step}"
+    return f"{said} ({advice})" if advice and advice not in said.lower() else said
+
+
+Outcome = Literal["ok", "failed", "stopped"]
+
+
+def outcome(code: int, *, asked: bool) -> Outcome:
+    """Return the outcome of a run for the history."""
+    if asked:
+        return "stopped"
+    return "ok" if code == 0 else "failed"

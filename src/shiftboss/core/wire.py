@@ -1,0 +1,621 @@
+"""What keeper and engine say to each other, and what the manifest holds. Standard library only, no I/O.
+
+The socket is a SOCK_SEQPACKET pair which the keeper makes before it forks the engine; the engine gets its
+end as `--keeper-fd N`. One message is one JSON object `{"type": "spawn", ...}` of at most `MAX_MESSAGE`
+bytes, with at most one descriptor (SCM_RIGHTS). End of file at the engine's end: the keeper is dead, start
+nothing more.
+
+A process is named by (entry, process, run): the entry's address (`myapp/queue`, `myapp/queue#health`), the
+number of the process from 1, and a run number that the engine chooses, greater at each start of that process.
+
+Engine -> keeper, all of them safe to repeat:
+
+    Sync      tell me everything; also after a descriptor or message was missed. Answer, in this order:
+              Hello + api socket, one Offer for each entry, Manifest, one Release for each project, one Held
+              (or SpawnFailed) for each run that is not forgotten (+ its output pipe), Synced.
+    Spawn     start a run. Answer: Spawned + output pipe, or SpawnFailed. One that is known already is
+              answered by its Held. Refused (SpawnFailed, step `busy`) while an earlier run of the same process
+              is not Gone, or more than `MAX_UNFORGOTTEN` of its runs wait for Forget.
+    Signal    send a signal once, to the main process, its group, or all that it started.
+    Stop      the unit's own stop: its signal to its scope, KILL to everything after its wait, until Gone.
+    Kill      KILL to everything that the run started, until Gone. May follow Stop.
+    Forget    the exit (or the failed start) is stored and the output is read: drop both. Before Gone it is
+              remembered until then.
+    Reload    read the manifest again. Answer: Offers, Manifest.
+    Shutdown  stop everything and end.
+
+Stop, Kill and Signal of a run that the keeper does not know are answered by Gone.
+
+Keeper -> engine: the NamedTuples below. Nothing comes before the first Sync. A message that could not be sent
+is sent when the socket has room: order is kept for each run (Spawned, Exited, Gone), not between runs.
+Exited may say `gone` already, then no Gone follows; without it something the process started still lives: the
+engine decides (usually Kill), and Gone comes when the last has ended.
+
+All times are CLOCK_MONOTONIC seconds (`time.monotonic()`), which every process of one boot shares.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
+
+VERSION = 1
+MAX_MESSAGE = 128 * 1024
+MAX_REQUEST = 2048
+MAX_MANIFEST = 4 * 1024 * 1024
+MAX_UNFORGOTTEN = 32
+MAX_PROCESSES = 10_000
+MARK = "SHIFTBOSS_RUN"
+
+Scope = Literal["main", "group", "all"]
+# Which step of a start failed. `unknown`, `busy`, `stopping`: the keeper refused. `pipe`, `fork`: the machine had no
+# room (EMFILE, EAGAIN…). `stopped`: it ended before exec, by Stop, Kill or a stranger's signal. The others ran in the child: `directory` with ENOENT and `command` with ENOENT mean that
+# there is nothing to run yet.
+Step = Literal[
+    "unknown",
+    "busy",
+    "stopping",
+    "pipe",
+    "fork",
+    "cgroup",
+    "session",
+    "rlimits",
+    "umask",
+    "groups",
+    "gid",
+    "uid",
+    "directory",
+    "env_file",
+    "signals",
+    "command",
+    "exec",
+    "stopped",
+    "internal",
+]
+_ADDRESS = re.compile(r"[a-z0-9][a-z0-9_-]{0,26}/[a-z0-9][a-z0-9_-]{0,26}(#[a-z0-9][a-z0-9_-]{0,26})?")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,26}")
+_SIGNAL = re.compile(r"[A-Z][A-Z0-9+]{1,10}")
+
+
+class WireError(ValueError):
+    """A message or a manifest is not as this page says; the text says what is wrong, without its content."""
+
+
+# ---- engine -> keeper
+
+
+class Sync(NamedTuple):
+    """Tell everything again."""
+
+
+class Spawn(NamedTuple):
+    """Start a run of a process of a manifest entry."""
+
+    entry: str
+    process: int
+    run: int
+
+
+class Signal(NamedTuple):
+    """Send `signal` (a name without SIG: TERM, HUP, USR1…) once."""
+
+    entry: str
+    process: int
+    run: int
+    signal: str
+    scope: Scope = "main"
+
+
+class Stop(NamedTuple):
+    """Stop a run and everything it started, as its entry says."""
+
+    entry: str
+    process: int
+    run: int
+
+
+class Kill(NamedTuple):
+    """KILL a run and everything it started."""
+
+    entry: str
+    process: int
+    run: int
+
+
+class Forget(NamedTuple):
+    """Drop the exit status and the output pipe of a run that has ended."""
+
+    entry: str
+    process: int
+    run: int
+
+
+class Reload(NamedTuple):
+    """Read the manifest again."""
+
+
+class Shutdown(NamedTuple):
+    """Stop everything and end the keeper."""
+
+
+Request = Sync | Spawn | Signal | Stop | Kill | Forget | Reload | Shutdown
+
+
+# ---- keeper -> engine
+
+
+class Hello(NamedTuple):
+    """First answer to Sync, with the listening api socket as its descriptor.
+
+    `instance` marks everything of this installation (it stays the same for one state directory). `degraded`
+    are sentences about what this machine does not allow (no cgroups, no subreaper…).
+    """
+
+    version: int
+    instance: str
+    pid: int
+    api_path: str
+    degraded: tuple[str, ...] = ()
+
+
+class Policy(NamedTuple):
+    """What only the engine needs of an entry; the keeper passes it on without looking at it.
+
+    `kind` is `worker`, `schedule` or `helper` (a command the engine runs for itself: health, only_if).
+    `restart_limit` 0: it never gives up; else so many failed starts in a row make it FATAL.
+    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps.
+    """
+
+    kind: str = "worker"
+    preset: str = ""
+    processes: int = 1
+    start_seconds: float = 1.0
+    restart: Literal["always", "on-failure", "never"] = "always"
+    restart_limit: int = 0
+    log_path: str = ""
+    log_max_bytes: int = 10 * 1024 * 1024
+    log_backups: int = 5
+    log_total_bytes: int = 0
+    exit_meanings: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
+    options: dict[str, Any] = {}  # noqa: RUF012 -- same
+
+
+class StopTerms(NamedTuple):
+    """How a run is stopped: `signal` (without SIG) to `scope`, KILL after `wait_seconds`."""
+
+    signal: str = "TERM"
+    wait_seconds: float = 30.0
+    scope: Scope = "group"
+
+
+class Entry(NamedTuple):
+    """One unit of the manifest: what may run, as whom, with which limits.
+
+    `argv[0]` with a slash is taken as it is (relative: to `directory`), without one it is looked up in `path` with
+    the user's rights. `directory` is normally the project's `current` link; it is entered afresh at each start.
+    `current` is the link whose target is the project's release. `env_file` is read with the user's rights
+    (empty: none; missing: an empty one); `environment` wins over it. `rlimits`: name without RLIMIT_
+    (NOFILE, AS…) to (soft, hard), -1 for no limit. `processes_max`: greatest process number that may be started.
+    `revision` names the content of the fields that matter to a running process: if it differs, restart.
+    """
+
+    address: str
+    argv: tuple[str, ...]
+    user: str
+    uid: int
+    gid: int
+    home: str
+    directory: str
+    current: str
+    revision: str
+    groups: tuple[int, ...] = ()
+    shell: str = "/bin/sh"
+    path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    lang: str = "C.UTF-8"
+    environment: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
+    env_file: str = ""
+    umask: int = 0o022
+    rlimits: dict[str, tuple[int, int]] = {}  # noqa: RUF012 -- same
+    processes_max: int = 1
+    stop: StopTerms = StopTerms()
+    policy: Policy = Policy()
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.address.partition("/")[0]
+
+
+class Offer(NamedTuple):
+    """An entry that may be started. `environment` is left out: secrets do not reach the engine.
+
+    Offers with the `serial` of a Manifest are that manifest; other serials are out of date.
+    """
+
+    serial: int
+    entry: Entry
+
+
+class Manifest(NamedTuple):
+    """All `total` Offers of `serial` have been sent: this is what may run now.
+
+    `errors`: file name (such as `myapp.json`) to what is wrong with it; its earlier entries stay valid.
+    """
+
+    serial: int
+    total: int
+    errors: dict[str, str]
+
+
+class Release(NamedTuple):
+    """Where the `current` link of a project leads now (empty: nowhere)."""
+
+    project: str
+    path: str
+
+
+class Exit(NamedTuple):
+    """How a main process ended. `code`: exit code, or minus the signal's number.
+
+    `sent` is the name of the last signal the keeper sent to it ("" none). Memory is the greatest resident size.
+    """
+
+    code: int
+    at: float
+    sent: str
+    core_dumped: bool
+    user_seconds: float
+    system_seconds: float
+    max_rss_bytes: int
+
+
+class Spawned(NamedTuple):
+    """The program has replaced the child (execve succeeded); comes with the read end of its output pipe.
+
+    `release`: the directory it runs in, links resolved after the chdir. `cgroup`: path of its cgroup ("" none).
+    `notes`: what could not be done as wished (a hard limit that cannot be raised).
+    """
+
+    entry: str
+    process: int
+    run: int
+    pid: int
+    started: float
+    release: str
+    revision: str
+    cgroup: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Held(NamedTuple):
+    """A run the keeper holds, with its output pipe. `exit` None: alive. `gone`: nothing it started lives."""
+
+    entry: str
+    process: int
+    run: int
+    pid: int
+    started: float
+    release: str
+    revision: str
+    cgroup: str = ""
+    notes: tuple[str, ...] = ()
+    stopping: bool = False
+    exit: Exit | None = None
+    gone: bool = False
+
+
+class SpawnFailed(NamedTuple):
+    """The run did not come to be. `words`: one plain sentence part ("cannot enter /x: Permission denied").
+
+    It is kept and repeated at Sync until Forget.
+    """
+
+    entry: str
+    process: int
+    run: int
+    step: Step
+    errno: int
+    words: str
+
+
+class Exited(NamedTuple):
+    """The main process has ended; kept until Forget."""
+
+    entry: str
+    process: int
+    run: int
+    exit: Exit
+    gone: bool
+
+
+class Gone(NamedTuple):
+    """Nothing that the run started is left."""
+
+    entry: str
+    process: int
+    run: int
+
+
+class Stopping(NamedTuple):
+    """The keeper is stopping everything and starts nothing more; end after the last Gone or at end of file."""
+
+
+class Refused(NamedTuple):
+    """A request was not understood or not allowed; nothing was done."""
+
+    words: str
+
+
+class Synced(NamedTuple):
+    """All that Sync asked for has been sent."""
+
+
+Report = (
+    Hello
+    | Offer
+    | Manifest
+    | Release
+    | Spawned
+    | Held
+    | SpawnFailed
+    | Exited
+    | Gone
+    | Stopping
+    | Refused
+    | Synced
+)
+
+_REQUESTS: dict[str, type[Request]] = {
+    "sync": Sync,
+    "spawn": Spawn,
+    "signal": Signal,
+    "stop": Stop,
+    "kill": Kill,
+    "forget": Forget,
+    "reload": Reload,
+    "shutdown": Shutdown,
+}
+_REPORTS: dict[str, type[Report]] = {
+    "hello": Hello,
+    "offer": Offer,
+    "manifest": Manifest,
+    "release": Release,
+    "spawned": Spawned,
+    "held": Held,
+    "spawn_failed": SpawnFailed,
+    "exited": Exited,
+    "gone": Gone,
+    "stopping": Stopping,
+    "refused": Refused,
+    "synced": Synced,
+}
+_TYPES = {kind: name for name, kind in (*_REQUESTS.items(), *_REPORTS.items())}
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
+_T = TypeVar("_T", bound=tuple[Any, ...])
+
+
+def encode(message: Request | Report) -> bytes:
+    """Return the bytes of one message."""
+    return _to_json({"type": _TYPES[type(message)], **_plain(message)}).encode()
+
+
+def decode_request(raw: bytes) -> Request:
+    """Read what an engine sent; raise WireError for anything that is not exactly a request."""
+    if len(raw) > MAX_REQUEST:
+        raise WireError("the request is too long")
+    table = _object(raw)
+    kind = _REQUESTS.get(str(table.pop("type", "")))
+    if kind is None:
+        raise WireError("the request has no known type")
+    request: Request = _read(kind, table, strict=True)
+    if isinstance(request, Spawn | Signal | Stop | Kill | Forget):
+        _check_key(request)
+    if isinstance(request, Signal):
+        check_signal_name(request.signal)
+    return request
+
+
+def decode_report(raw: bytes) -> Report:
+    """Read what a keeper sent; raise WireError if it cannot be understood. Unknown fields are passed over."""
+    table = _object(raw)
+    kind = _REPORTS.get(str(table.pop("type", "")))
+    if kind is None:
+        raise WireError("the report has no known type")
+    return _read(kind, table, strict=False)
+
+
+# ---- manifest: a directory with one file for each project, `<project>.json`
+
+
+def manifest_text(project: str, entries: tuple[Entry, ...]) -> str:
+    """Return the text of `<project>.json`, entries sorted by address."""
+    rows = [_plain(entry) for entry in sorted(entries, key=lambda entry: entry.address)]
+    return json.dumps({"version": VERSION, "project": project, "entries": rows}, indent=1) + "\n"
+
+
+def read_manifest(raw: bytes, project: str) -> tuple[Entry, ...]:
+    """Read `<project>.json`; raise WireError if any of it is not as it must be."""
+    if len(raw) > MAX_MANIFEST:
+        raise WireError(f"the file is longer than {MAX_MANIFEST} bytes")
+    table = _object(raw)
+    if table.get("version") != VERSION:
+        raise WireError(f"the version is not {VERSION}: written by another shiftboss")
+    rows = table.get("entries")
+    if table.get("project") != project or not isinstance(rows, list):
+        raise WireError(f"this is not the manifest of {project}")
+    entries = tuple(_entry(row, project) for row in rows)
+    if len({entry.address for entry in entries}) != len(entries):
+        raise WireError("two entries have one address")
+    return entries
+
+
+def revision(entry: Entry) -> str:
+    """Return the content hash of what a running process was started with (16 hex digits).
+
+    Stop terms, policy and the greatest number of processes take effect without a restart.
+    """
+    import hashlib  # costs 3 MB and 4 ms: the keeper, which never calls this, shall not pay for it
+
+    started_with = entry._replace(revision="", processes_max=1, stop=StopTerms(), policy=Policy())
+    return hashlib.sha256(json.dumps(_plain(started_with), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_revision(entry: Entry) -> Entry:
+    """Return the entry with the `revision` that its content has."""
+    return entry._replace(revision=revision(entry))
+
+
+def without_secrets(entry: Entry) -> Entry:
+    """Return the entry as the engine may see it."""
+    return entry._replace(environment={})
+
+
+def step_of(name: str) -> Step:
+    """Return the step of that name, `internal` if there is none."""
+    return cast(Step, name) if name in get_args(Step) else "internal"
+
+
+def project_of(address: str) -> str:
+    """Return the project of an entry's address."""
+    return address.partition("/")[0]
+
+
+def is_project(name: str) -> bool:
+    """Tell whether `name` may be the name of a project (and of a manifest file)."""
+    return _PROJECT.fullmatch(name) is not None
+
+
+def check_signal_name(name: str) -> None:
+    """Raise WireError unless `name` looks like a signal's name without SIG."""
+    if not _SIGNAL.fullmatch(name) or name.startswith("SIG"):
+        raise WireError("that is not the name of a signal")
+
+
+def _entry(row: object, project: str) -> Entry:
+    if not isinstance(row, dict):
+        raise WireError("an entry is not an object")
+    entry = _read(Entry, row, strict=False)
+    shown = entry.address if _ADDRESS.fullmatch(entry.address) else "an entry"
+    if shown == "an entry" or entry.project != project:
+        raise WireError(f"{shown} does not belong to {project}")
+    _check_entry(entry, shown)
+    if len(json.dumps(_plain(without_secrets(entry)))) > MAX_MESSAGE - 1024:
+        raise WireError(f"{shown} is longer than {MAX_MESSAGE - 1024} bytes")
+    return entry
+
+
+def _check_entry(entry: Entry, shown: str) -> None:
+    check_signal_name(entry.stop.signal)
+    words = (*entry.argv, *entry.environment, *entry.environment.values(), *_texts(entry))
+    checks = (
+        (bool(entry.argv) and bool(entry.argv[0]), "has no command"),
+        (all("\0" not in word for word in words), "contains a NUL"),
+        (all(name and "=" not in name for name in entry.environment), "has a variable without a name"),
+        (_absolute(entry.directory, entry.current, entry.home, entry.env_file or "/"), "has a relative path"),
+        (0 <= entry.uid < 2**32 - 1 and 0 <= entry.gid < 2**32 - 1, "has an impossible uid or gid"),
+        (all(0 <= gid < 2**32 - 1 for gid in entry.groups), "has an impossible group"),
+        (0 <= entry.umask <= 0o777, "has an impossible umask"),
+        (1 <= entry.processes_max <= MAX_PROCESSES, f"has not 1 to {MAX_PROCESSES} processes"),
+        (0 <= entry.stop.wait_seconds <= 86_400, "waits more than a day"),
+        (all(min(pair) >= -1 and max(pair) < 2**63 for pair in entry.rlimits.values()), "has a wrong rlimit"),
+    )
+    for right, wrong in checks:
+        if not right:
+            raise WireError(f"{shown} {wrong}")
+
+
+def _texts(entry: Entry) -> tuple[str, ...]:
+    return (
+        entry.user,
+        entry.home,
+        entry.directory,
+        entry.current,
+        entry.shell,
+        entry.path,
+        entry.lang,
+        entry.env_file,
+    )
+
+
+def _absolute(*paths: str) -> bool:
+    return all(path.startswith("/") for path in paths)
+
+
+def _check_key(request: Spawn | Signal | Stop | Kill | Forget) -> None:
+    if not _ADDRESS.fullmatch(request.entry):
+        raise WireError("that is not the address of an entry")
+    if not (1 <= request.process <= MAX_PROCESSES and 1 <= request.run < 2**53):
+        raise WireError("process or run is out of range")
+
+
+# ---- JSON <-> NamedTuple, by the annotations
+
+_ATOMS = frozenset((str, int, float, bool, type(None)))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        table = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise WireError("not valid JSON") from None
+    if not isinstance(table, dict):
+        raise WireError("not a JSON object")
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in _ATOMS:
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: _plain(item) for name, item in zip(value._fields, value, strict=True)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _read(kind: type[_T], table: Mapping[str, Any], *, strict: bool) -> _T:
+    types: dict[str, Any] = kind.__annotations__
+    if strict and not table.keys() <= types.keys():
+        raise WireError(f"{kind.__name__} has an unknown field")
+    values = {name: _convert(types[name], table[name], name) for name in types if name in table}
+    try:
+        return kind(**values)
+    except TypeError:
+        raise WireError(f"{kind.__name__} lacks a field") from None
+
+
+def _convert(wanted: Any, value: Any, name: str) -> Any:
+    """Return `value` as the annotation `wanted` has it; raise WireError if it is of another type."""
+    origin, inside = get_origin(wanted), get_args(wanted)
+    if origin is None and wanted is not Any and not isinstance(wanted, UnionType):
+        return _convert_plain(wanted, value, name)
+    if wanted is Any or (origin is Literal and isinstance(value, str) and value in inside):
+        return value
+    if isinstance(wanted, UnionType):  # X | None
+        return None if value is None else _convert(inside[0], value, name)
+    if origin is tuple and isinstance(value, list):
+        return _convert_tuple(inside, value, name)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(inside[1], item, name) for key, item in value.items()}
+    raise WireError(f"{name} has the wrong type")
+
+
+def _convert_plain(wanted: Any, value: Any, name: str) -> Any:
+    if hasattr(wanted, "_fields") and isinstance(value, dict):
+        return _read(wanted, value, strict=False)
+    if wanted is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if type(value) is not wanted or value in (float("inf"), float("-inf")) or value != value:
+        raise WireError(f"{name} has the wrong type")
+    return value
+
+
+def _convert_tuple(inside: tuple[Any, ...], value: list[Any], name: str) -> tuple[Any, ...]:
+    if inside[-1] is Ellipsis:
+        return tuple(_convert(inside[0], item, name) for item in value)
+    if len(value) != len(inside):
+        raise WireError(f"{name} has the wrong length")
+    return tuple(_convert(kind, item, name) for kind, item in zip(inside, value, strict=True))

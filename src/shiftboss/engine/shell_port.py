@@ -1,0 +1,114 @@
+"""What the loop asks of the world. `shell.py` does it for real, the tests have a fake."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from shiftboss.api.calls import Event
+from shiftboss.core import wire
+from shiftboss.engine.database import ProcessMemory, ScaleMemory
+
+Key = tuple[str, int]
+
+
+class Shell(Protocol):
+    """Effects. None of them blocks, none raises; `then` is called once, later or at once."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since the epoch."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1)."""
+        ...
+
+    def send(self, request: wire.Request) -> None:
+        """Send a request to the keeper."""
+        ...
+
+    def arm(self, key: Key, epoch: int, seconds: float) -> None:
+        """Ring after so many seconds, instead of any earlier timer of the key."""
+        ...
+
+    def cancel(self, key: Key) -> None:
+        """Forget the timer of the key."""
+        ...
+
+    def due_in(self, key: Key) -> float | None:
+        """Return the seconds until the key's timer rings, None if it has none."""
+        ...
+
+    def serve(self, descriptor: int, path: str) -> None:
+        """Take the listening socket for api clients; they are answered from `ready` on."""
+        ...
+
+    def attach(self, entry: wire.Entry, process: int, run: int, descriptor: int) -> None:
+        """Capture the output that comes from this pipe; the descriptor is the shell's from now on."""
+        ...
+
+    def finish(self, entry: wire.Entry, process: int, run: int, then: Callable[[], None]) -> None:
+        """Read what is left in the output pipe of a run that is gone, then let it go."""
+        ...
+
+    def tail(self, entry: str, lines: int, then: Callable[[list[str]], None]) -> None:
+        """Hand over the last lines of an entry's log; none of them if the disk takes long."""
+        ...
+
+    def limits_changed(self, entries: list[wire.Entry]) -> None:
+        """Take over the log policies of all entries."""
+        ...
+
+    def listener(self, port: int) -> str:
+        """Return who listens on a TCP port ("user www-data"), "" if that cannot be seen."""
+        ...
+
+    def is_deleted(self, path: str) -> bool | None:
+        """Tell whether a directory is no longer there, None if the engine may not look."""
+        ...
+
+    def record(self, event: Event, then: Callable[[], None] | None = None) -> None:
+        """Put an event into the history; `then`: it is stored, or cannot be."""
+        ...
+
+    def remember(self, key: Key, memory: ProcessMemory | None) -> None:
+        """Remember this of a process (None: forget it)."""
+        ...
+
+    def remember_scale(self, entry: str, memory: ScaleMemory | None) -> None:
+        """Remember a live scale (None: forget it)."""
+        ...
+
+    def flush(self) -> None:
+        """Have everything stored that was recorded; it goes on meanwhile."""
+        ...
+
+    def publish(self, event: Event) -> None:
+        """Tell subscribers."""
+        ...
+
+    def after(self, seconds: float, then: Callable[[], None]) -> Callable[[], None]:
+        """Call `then` after so many seconds; return what cancels that."""
+        ...
+
+    def soon(self, then: Callable[[], None]) -> None:
+        """Call `then` when the messages at hand have been taken."""
+        ...
+
+    def close_descriptor(self, descriptor: int) -> None:
+        """Close a descriptor that nobody wants (negative: there is none)."""
+        ...
+
+    def ready(self) -> None:
+        """Begin to answer clients: everything is known now."""
+        ...
+
+    def closing(self, *, is_lost: bool) -> None:
+        """Prepare for the end; `is_lost`: the keeper is gone, so end when no output can come any more."""
+        ...
+
+    def end(self) -> None:
+        """End the engine once all output is read and everything is stored."""
+        ...

@@ -1,0 +1,152 @@
+"""All parts of the engine put together; the only place that knows all of them."""
+
+import asyncio
+import codecs
+import ctypes as _ctypes  # noqa: F401 -- capture needs it later, when root is gone and its files may be out of reach
+import gc
+import logging
+import os
+import pwd
+import signal
+import socket
+import struct
+import time
+from concurrent.futures import thread as _preloaded  # noqa: F401 -- imported lazily otherwise, when root is gone
+
+from shiftboss.core import wire
+from shiftboss.engine.capture import Capture
+from shiftboss.engine.database import Database, Memory
+from shiftboss.engine.dispatch import Dispatch
+from shiftboss.engine.hub import Hub
+from shiftboss.engine.keeper_link import KeeperLink
+from shiftboss.engine.loop import Loop, Lost, Missed, Rang, Received
+from shiftboss.engine.server import Server
+from shiftboss.engine.shell import RealShell
+from shiftboss.engine.store import Store
+from shiftboss.engine.timers import Timers
+
+log = logging.getLogger(__name__)
+
+for _codec in ("ascii", "utf-8", "latin-1"):  # imported at their first use otherwise
+    codecs.lookup(_codec)
+
+BUG = 70
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_END_SECONDS = 5.0
+_LOOK_FOR_PIPES_SECONDS = 0.25
+
+
+class Engine:
+    """A running engine."""
+
+    def __init__(self, keeper: socket.socket, state: str) -> None:
+        self._aio = asyncio.get_running_loop()
+        self._keeper, self._state = keeper, state
+        self._hub = Hub()
+        self._database = Database(os.path.join(state, "engine.db"))
+        self._store = Store(self._database, self._aio)
+        self._capture = Capture(os.path.join(state, "takeover"))
+        self._shell = RealShell(self._aio, self._capture, self._store, self._hub)
+
+    async def run(self) -> None:
+        """Take over, serve, and end in order."""
+        allowed = allowed_users(self._keeper)
+        memory = await self._store.load()
+        loop = self._connect(memory)
+        await first_of(self._shell.on_ready, self._shell.on_closing, self._shell.on_end)
+        if self._shell.api and self._shell.on_ready.is_set():
+            parts = (loop, self._shell, self._store, self._database, self._capture, self._hub)
+            await Server(Dispatch(*parts), allowed).listen(self._shell.api[0])
+        gc.collect()
+        gc.freeze()
+        await self._wait_for_the_end()
+        await self._end()
+
+    def _connect(self, memory: Memory | None) -> Loop:
+        first_run = 0
+        if memory is None or self._database.moved_aside:
+            # the keeper may know runs that we have forgotten: begin past any of them
+            first_run = int(time.monotonic() * 1000)
+        shell = self._shell
+        loop = Loop(shell, memory or Memory(), boot=boot_id(), first_run=first_run)
+        link = KeeperLink(
+            self._keeper,
+            self._aio,
+            lambda report, descriptor: loop.post(Received(report, descriptor)),
+            lambda: loop.post(Lost()),
+            lambda: loop.post(Missed()),
+        )
+        shell.on_room = lambda: loop.post(Missed())
+        shell.connect(link, Timers(self._aio, lambda key, epoch: loop.post(Rang(key, epoch))))
+        link.send(wire.Sync())
+        return loop
+
+    async def _wait_for_the_end(self) -> None:
+        term = asyncio.Event()
+        self._aio.add_signal_handler(signal.SIGTERM, term.set)
+        await first_of(self._shell.on_closing, self._shell.on_end, term)
+        if self._shell.on_closing.is_set() and not term.is_set():
+            lost = self._aio.create_task(self._until_no_pipe_is_left())
+            await first_of(self._shell.on_end, term)
+            lost.cancel()
+
+    async def _until_no_pipe_is_left(self) -> None:
+        """Without a keeper nobody tells who is gone; while a pipe is open somebody may still write."""
+        while not self._shell.is_lost or any(log.pipes for log in self._capture.report()):  # noqa: ASYNC110 -- only without a keeper
+            await asyncio.sleep(_LOOK_FOR_PIPES_SECONDS)
+        self._shell.on_end.set()
+
+    async def _end(self) -> None:
+        await self._shell.settle(_END_SECONDS)
+        await self._capture.close()
+        await self._store.close()
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+def allowed_users(keeper: socket.socket) -> dict[int, str]:
+    """Return who may ask the engine: root, its own user, and the keeper's (who made the socket pair)."""
+    _, keeper_uid, _ = struct.unpack("3i", keeper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return {uid: user_name(uid) for uid in (0, os.geteuid(), keeper_uid)}
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine."""
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"
+
+
+def on_trouble(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """End at once after an error in our own code; an error of one connection is only told."""
+    error = context.get("exception")
+    failed = error if isinstance(error, Exception) else None
+    log.error("%s", context.get("message"), exc_info=failed, extra={"event": "asyncio"})
+    if failed and ("handle" in context or "task" in context):
+        os._exit(BUG)
+
+
+def serve(keeper: socket.socket, state: str) -> None:
+    """Run the engine until its end. `keeper`: our end of the socket to it; `state`: our own directory."""
+    asyncio.run(_serve(keeper, state))
+
+
+async def _serve(keeper: socket.socket, state: str) -> None:
+    asyncio.get_running_loop().set_exception_handler(on_trouble)
+    await Engine(keeper, state).run()

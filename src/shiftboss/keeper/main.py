@@ -1,0 +1,194 @@
+"""The keeper: `python -I -m shiftboss.keeper.main --manifest DIR --state DIR --run DIR -- ENGINE ARGUMENT…`.
+
+It owns the children, their pipes and exit statuses, and api.sock; it starts what the engine asks for and the
+manifest holds. The engine's command gets `--keeper-fd N` appended. Options:
+
+    --manifest DIR    one JSON file a project; owned by root or us, not writable by others
+    --state DIR       `instance`: the name of this installation, made once
+    --run DIR         lock, keeper.pid, engine.pid, api.sock, started (the journal)
+    --cgroups KIND    auto (default), v2, v1 or none
+
+TERM, INT: stop everything and end (a second one: KILL). HUP: read the manifest again. Exit status 1: it could not
+start, for the reason on standard error; 2: wrong usage.
+"""
+
+import gc
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+
+from shiftboss.confine import cgroup, journal, kernel
+from shiftboss.confine.birth import Nursery, settle
+from shiftboss.confine.leftovers import Leftovers
+from shiftboss.core import wire
+from shiftboss.keeper import manifest, startup
+from shiftboss.keeper.link import Link
+from shiftboss.keeper.loop import HANDLED, Loop, say
+from shiftboss.keeper.releases import Releases
+from shiftboss.keeper.runs import Runs, Told
+
+_SAY_SECONDS = 10.0
+_STRAYS_SECONDS = 5.0
+
+
+class Keeper:
+    """All parts together: takes the lock, clears up after a dead keeper, and only then starts things."""
+
+    def __init__(self, options: startup.Options) -> None:
+        self._options = options
+        files = startup.prepare_process()
+        self._lock = startup.take_lock(options.run)
+        self._instance = startup.read_instance(options.state)
+        self._degraded: list[str] = []
+        self._manifest = manifest.load(options.manifest, manifest.EMPTY)
+        tree = cgroup.find_tree(f"shiftboss-{self._instance}", options.cgroups)
+        book = journal.Journal(f"{options.run}/started")
+        self._stop_leftovers(book, tree)
+        self._api = startup.listen(f"{options.run}/api.sock")
+        self._loop = Loop()
+        self._nursery = Nursery(HANDLED, settle(tree), book, self._loop.children.keys())
+        mark = journal.engine_mark(self._instance)
+        self._engine = Link(self._loop, self._nursery, options.engine, mark, f"{options.run}/engine.pid")
+        self._runs = Runs(self._loop, self._nursery, self._instance, files, self._engine.post)
+        self._releases = Releases(self._loop, self._nursery, self._tell_release)
+        self._stopping = self._finishing = False
+
+    def _stop_leftovers(self, book: journal.Journal, tree: cgroup.Tree | None) -> None:
+        def known(address: str) -> tuple[int, journal.Terms] | None:
+            entry = self._manifest.entries.get(address)
+            return (entry.uid, journal.Terms(*entry.stop)) if entry else None
+
+        said = time.monotonic()
+        for count in Leftovers(self._instance, book.path, tree, known).stop_all():
+            if time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                say(f"waiting for {count} processes of an earlier keeper to end")
+        with suppress(OSError):
+            book.rewrite()
+
+    def run(self) -> None:
+        """Start the engine and serve until everything is stopped."""
+        try:
+            kernel.become_subreaper()
+        except OSError as error:
+            self._degrade(str(error))
+        if self._nursery.tree is None:
+            self._degrade("no cgroups here: a process that hides well is found only when the server stops")
+        self._runs.on_gone, self._loop.reaped = self._check_done, self._runs.after_reaping
+        self._engine.on_request, self._engine.on_end = self._on_request, self._finish
+        stop, reload = self._stop, self._reload
+        self._loop.take_signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload})
+        self._take_manifest(self._manifest)
+        self._engine.start()
+        startup.notify("READY=1")
+        gc.collect()
+        gc.freeze()  # what lives now lives for ever: a collection must not copy its pages after each fork
+        self._loop.run()
+
+    def _degrade(self, words: str) -> None:
+        self._degraded.append(words)
+        say(words)
+
+    # ---- what the engine asks for
+
+    def _on_request(self, request: wire.Request) -> None:
+        match request:
+            case wire.Sync():
+                self._tell_everything()
+            case wire.Reload():
+                self._reload()
+            case wire.Shutdown():
+                self._stop()
+            case _:
+                self._runs.perform(request)
+
+    def _tell_everything(self) -> None:
+        post, path = self._engine.post, f"{self._options.run}/api.sock"
+        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, tuple(self._degraded))
+        post(("hello",), lambda: (hello, self._api.fileno()))
+        self._tell_manifest()
+        for project in self._releases.paths:
+            self._tell_release(project)
+        for key, run in self._runs.held.items():
+            post(("held", *key), run.held)
+        if self._stopping:
+            post(("stopping",), lambda: (wire.Stopping(), -1))
+        post(("synced",), lambda: (wire.Synced(), -1))
+        if self._finishing:
+            self._engine.post_end()
+
+    def _tell_manifest(self) -> None:
+        for address in self._manifest.entries:
+            self._engine.post(("offer", address), partial(self._offer, address))
+        self._engine.post(("manifest",), self._summary)
+
+    def _offer(self, address: str) -> Told:
+        entry = self._manifest.entries.get(address)
+        return (wire.Offer(self._manifest.serial, wire.without_secrets(entry)), -1) if entry else None
+
+    def _summary(self) -> Told:
+        return wire.Manifest(self._manifest.serial, len(self._manifest.entries), self._manifest.errors), -1
+
+    def _tell_release(self, project: str) -> None:
+        paths = self._releases.paths
+        self._engine.post(("release", project), lambda: (wire.Release(project, paths.get(project, "")), -1))
+
+    def _reload(self) -> None:
+        self._take_manifest(manifest.load(self._options.manifest, self._manifest))
+        self._tell_manifest()
+
+    def _take_manifest(self, found: manifest.Manifest) -> None:
+        self._manifest = self._runs.manifest = found
+        self._releases.set_entries(found.entries)
+        for name, words in found.errors.items():
+            say(f"{name}: {words}")
+
+    # ---- the end
+
+    def _stop(self) -> None:
+        """Stop everything as its entry says; asked a second time, KILL."""
+        startup.notify("STOPPING=1")
+        again, self._stopping, self._runs.closed = self._stopping, True, True
+        self._engine.post(("stopping",), lambda: (wire.Stopping(), -1))
+        for run in self._runs.living():
+            self._runs.kill(run) if again else self._runs.stop(run)
+        self._check_done()
+
+    def _check_done(self) -> None:
+        if self._stopping and not self._finishing and not self._runs.living():
+            self._finishing = True
+            self._engine.end()
+
+    def _finish(self) -> None:
+        """Nothing of ours lives but what escaped every scope; end that too, and leave nothing behind."""
+        deadline = time.monotonic() + _STRAYS_SECONDS
+        while time.monotonic() < deadline and self._nursery.orphans.kill():
+            time.sleep(0.01)
+            self._loop.reap()
+        for name in ("api.sock", "engine.pid", "keeper.pid", "started"):
+            with suppress(OSError):
+                os.unlink(f"{self._options.run}/{name}")
+        while time.monotonic() < deadline and not self._nursery.remove():
+            time.sleep(0.01)
+        self._loop.running = False
+
+
+def main(arguments: list[str]) -> int:
+    """Run a keeper until it is told to stop; return the exit status."""
+    try:
+        keeper = Keeper(startup.parse_options(arguments))
+    except ValueError as error:
+        say(str(error))
+        return 2
+    except startup.CannotStartError as error:
+        say(f"cannot start: {error}")
+        return 1
+    keeper.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

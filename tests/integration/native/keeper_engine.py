@@ -1,0 +1,127 @@
+"""A small engine for torture: restarts whatever ends, moves output to files, notes each exit once.
+
+Usage: keeper_engine.py SOURCE DIRECTORY --keeper-fd N. Exits are noted in DIRECTORY/exits before they are forgotten.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from shiftboss.core import wire  # noqa: E402
+
+DIRECTORY = Path(sys.argv[2])
+Slot = tuple[str, int]
+
+
+class Engine:
+    def __init__(self, keeper: socket.socket) -> None:
+        self.keeper = keeper
+        self.pipes: dict[int, int] = {}  # pipe -> file
+        self.outputs: dict[tuple[str, int, int], int] = {}
+        self.wanted: dict[Slot, int] = {}  # slot -> greatest run seen
+        self.noted = (
+            set((DIRECTORY / "exits").read_text().splitlines()) if (DIRECTORY / "exits").exists() else set()
+        )
+        self.exits = os.open(DIRECTORY / "exits", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.stopping = False
+        self.poll = select.poll()
+        self.poll.register(keeper, select.POLLIN)
+
+    def send(self, request: wire.Request) -> None:
+        with contextlib.suppress(OSError):  # the end of file comes next
+            self.keeper.send(wire.encode(request))
+
+    def take(self) -> None:
+        raw, descriptors, _, _ = socket.recv_fds(self.keeper, wire.MAX_MESSAGE, 1)
+        if not raw:
+            while self.pipes:
+                self.drain()
+            sys.exit(0)
+        report = wire.decode_report(raw)
+        match report:
+            case wire.Offer(_, entry):
+                for process in range(1, entry.processes_max + 1):
+                    self.wanted.setdefault((entry.address, process), 0)
+            case wire.Spawned() | wire.Held():
+                self.hold(report, descriptors)
+            case wire.Exited(entry, process, run, ended, gone):
+                self.ended((entry, process, run), ended.code, gone)
+            case wire.Gone(entry, process, run):
+                self.again((entry, process, run))
+            case wire.SpawnFailed(entry, process, run, step, _, words):
+                if step not in ("busy", "stopping"):
+                    self.note((entry, process, run), words)
+                self.again((entry, process, run))
+            case wire.Stopping():
+                self.stopping = True
+            case wire.Synced():
+                for (entry, process), run in self.wanted.items():
+                    if not run:
+                        self.send(wire.Spawn(entry, process, self.next_run((entry, process))))
+            case _:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def hold(self, report: wire.Spawned | wire.Held, descriptors: list[int]) -> None:
+        key = (report.entry, report.process, report.run)
+        self.wanted[key[:2]] = max(report.run, self.wanted.get(key[:2], 0))
+        if key in self.outputs:
+            os.close(descriptors[0])
+        else:
+            file = os.open(DIRECTORY / f"log-{report.process}-{report.run}", os.O_WRONLY | os.O_CREAT, 0o644)
+            os.lseek(file, 0, os.SEEK_END)
+            self.outputs[key] = descriptors[0]
+            self.pipes[descriptors[0]] = file
+        if isinstance(report, wire.Held) and report.exit:
+            self.ended(key, report.exit.code, report.gone)
+
+    def drain(self) -> None:
+        for pipe, file in list(self.pipes.items()):
+            try:
+                moved = os.splice(pipe, file, 1 << 16, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                continue
+            if not moved:
+                os.close(pipe)
+                os.close(file)
+                del self.pipes[pipe]
+                self.outputs = {key: output for key, output in self.outputs.items() if output != pipe}
+
+    def ended(self, key: tuple[str, int, int], code: int, gone: bool) -> None:
+        self.note(key, str(code))
+        if gone:
+            self.again(key)
+        else:
+            self.send(wire.Kill(*key))
+
+    def note(self, key: tuple[str, int, int], words: str) -> None:
+        line = f"{key[1]} {key[2]} {words}"
+        if line not in self.noted:
+            self.noted.add(line)
+            os.write(self.exits, f"{line}\n".encode())
+
+    def next_run(self, slot: Slot) -> int:
+        runs = [int(line.split()[1]) for line in self.noted if int(line.split()[0]) == slot[1]]
+        return max([self.wanted[slot], *runs]) + 1
+
+    def again(self, key: tuple[str, int, int]) -> None:
+        while self.outputs.get(key) in self.pipes:
+            self.drain()
+        self.send(wire.Forget(*key))
+        if not self.stopping and key[2] >= self.wanted.get(key[:2], 0):
+            self.wanted[key[:2]] = run = self.next_run(key[:2])
+            self.send(wire.Spawn(*key[:2], run))
+
+    def run(self) -> None:
+        self.send(wire.Sync())
+        while True:
+            for _ in self.poll.poll(8):
+                self.take()
+            self.drain()
+
+
+Engine(socket.socket(fileno=int(sys.argv[sys.argv.index("--keeper-fd") + 1]))).run()

@@ -1,0 +1,164 @@
+"""kill -9 and SIGSTOP of the engine under load: nobody dies of it, nothing runs twice, nothing is lost or doubled."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_rig import PYTHON, WORKER, EngineRig, engine_rig, public_directory
+from keeper_rig import lives, until
+
+from shiftboss.core import wire
+from shiftboss.core.errors import ShiftbossError
+
+KILLS = int(os.environ.get("SHIFTBOSS_ENGINE_KILLS", "50"))
+WORKERS = 20
+
+
+@pytest.fixture
+def ledger() -> Iterator[Path]:
+    with public_directory() as directory:
+        yield directory
+
+
+def workers(rig: EngineRig, ledger: Path, processes: int = WORKERS, **life: float) -> wire.Entry:
+    least, most, rate = life.get("least", 1.0), life.get("most", 15.0), life.get("rate", 100.0)
+    argv = (PYTHON, str(WORKER), str(ledger), str(least), str(most), str(rate))
+    return rig.worker(
+        "queue", *argv, processes=processes, policy_log_max_bytes=200_000, policy_log_backups=500
+    )
+
+
+def ledger_rows(ledger: Path) -> list[list[str]]:
+    path = ledger / "ledger"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def check_ledger(rig: EngineRig, ledger: Path) -> None:
+    """Every worker ended because it wanted to or was asked to; its lines are all in the log, once, in order."""
+    rows = ledger_rows(ledger)
+    assert not [row for row in rows if row[0] == "double"]
+    started = {row[4] for row in rows if row[0] == "start"}
+    ended = {row[4]: int(row[5]) for row in rows if row[0] in ("own", "asked")}
+    assert started == ended.keys(), "some died otherwise"
+    with contextlib.suppress(AssertionError):  # the last lines may still be on their way
+        until(lambda: not wrong_lines(rig, ended), "the last lines", 5)
+    wrong = wrong_lines(rig, ended)
+    assert not wrong, [(row, wrong[row[4]]) for row in rows if row[4] in wrong]
+
+
+def wrong_lines(rig: EngineRig, ended: dict[str, int]) -> dict[str, int]:
+    """Return how many lines of which pid are too many or missing (0: they are in another order)."""
+    numbers = defaultdict[str, list[int]](list)
+    for line in rig.read_log().splitlines():
+        pid, number, filler = line.split(" ")
+        assert filler == "x" * 50, line
+        numbers[pid].append(int(number))
+    return {pid: len(numbers[pid]) - count for pid, count in ended.items() if numbers[pid] != [*range(count)]}
+
+
+def check_history(rig: EngineRig, ledger: Path) -> None:
+    """Each end is counted exactly once; who was stopped before it could write its first line is there too."""
+    rows = [(row[0], (int(row[2]), int(row[3]))) for row in ledger_rows(ledger)]
+    ends = Counter(run for what, run in rows if what in ("own", "asked"))
+    exits = rig.history("exit")
+    told = Counter((event.process, event.run) for event in exits)
+    twice = [(e.at, e.process, e.run, e.code, e.reason) for e in exits if told[e.process, e.run] > 1]
+    assert not twice
+    assert ends.keys() <= told.keys(), ends.keys() - told.keys()
+    begun = {run for what, run in rows if what == "start"}
+    for event in exits:
+        if (event.process, event.run) not in ends:
+            assert (event.process, event.run) not in begun, event
+            assert event.outcome == "stopped", event
+
+
+@pytest.mark.timeout(60 + 4 * KILLS)
+def test_the_engine_is_killed_again_and_again_under_load(ledger: Path) -> None:
+    chance = random.Random(1)
+    with engine_rig() as rig:
+        rig.launch(workers(rig, ledger))
+        rig.until_states(*["RUNNING"] * WORKERS)
+        for number in range(KILLS):
+            rig.kill_engine()
+            time.sleep(chance.uniform(0, 0.4))  # the random moment
+            if number % 5 == 4:
+                with rig.client() as client, contextlib.suppress(ShiftbossError):
+                    client.scale("app/queue", chance.choice([15, 18, WORKERS]))
+        with rig.client() as client:
+            client.scale("app/queue", WORKERS)
+            changed = client.stop("app", wait_seconds=30)
+        assert changed.complete
+        assert not [pid for pid in _pids(ledger) if lives(pid)]
+        check_ledger(rig, ledger)
+        check_history(rig, ledger)
+
+
+def _pids(ledger: Path) -> list[int]:
+    return [int(row[4]) for row in ledger_rows(ledger)]
+
+
+def test_a_stopped_engine_goes_on_where_it_was(ledger: Path) -> None:
+    with engine_rig() as rig:
+        rig.launch(workers(rig, ledger, 5, least=0.3, most=1.5))
+        rig.until_states(*["RUNNING"] * 5)
+        pid = rig.engine_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            until(lambda: len([r for r in ledger_rows(ledger) if r[0] == "own"]) >= 5, "ends of all")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: len({r[2] for r in ledger_rows(ledger) if r[3] == "2"}) == 5, "second runs of all")
+        assert rig.engine_pid == pid
+        with rig.client() as client:
+            assert client.stop("app", wait_seconds=20).complete
+        check_ledger(rig, ledger)
+        check_history(rig, ledger)
+
+
+def test_the_same_pids_run_under_the_next_engine() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=3))
+        before = [p.pid for p in rig.until_running(3)]
+        old = rig.kill_engine()
+        rig.next_engine(old)
+        assert [p.pid for p in rig.until_running(3)] == before
+        assert len(rig.history("start")) == 3
+
+
+def test_what_was_stopped_stays_stopped_and_a_live_scale_stays() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue"), rig.worker("mail", processes=1))
+        rig.until_running(2)
+        with rig.client() as client:
+            client.stop("app/queue", wait_seconds=10)
+            client.scale("app/mail", 2, wait_seconds=10)
+        old = rig.kill_engine()
+        rig.next_engine(old)
+        assert [(p.process, p.state) for p in rig.processes()] == [
+            (1, "RUNNING"),
+            (2, "RUNNING"),
+            (1, "STOPPED"),
+        ]
+
+
+def test_an_exit_while_there_is_no_engine_is_told_once_with_its_reason() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "/bin/sh", "-c", "read x < FIFO; echo Error: no broker; exit 3"))
+        fifo = rig.releases / "1" / "FIFO"
+        os.mkfifo(fifo)
+        rig.own(fifo)
+        rig.until_running(1, deadline=20)
+        pid = rig.engine_pid
+        os.kill(pid, signal.SIGSTOP)
+        fifo.write_text("go\n")
+        os.kill(pid, signal.SIGKILL)
+        rig.next_engine(pid)
+        until(lambda: rig.history("exit"), "the exit")
+        [event] = rig.history("exit")
+        assert (event.run, event.code, event.reason) == (1, 3, "exit 3; log: Error: no broker")

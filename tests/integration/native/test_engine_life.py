@@ -1,0 +1,319 @@
+"""Keeper and engine together: processes live, end, wait, and are told about."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from engine_rig import PYTHON, EngineRig, engine_rig, eventually
+from keeper_rig import lives, until
+
+from shiftboss.api import calls
+from shiftboss.core import wire
+from shiftboss.core.errors import UserError
+
+
+def test_a_killed_process_is_back_at_once() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        [process] = rig.until_running(1)
+        os.kill(process.pid or 0, signal.SIGKILL)
+        until(lambda: rig.processes()[0].run == 2, "the next run")
+        [after] = rig.until_running(1)
+        assert after.pid != process.pid
+        assert after.restarts == 1
+        assert "did not send" in (after.reason or "")
+
+
+def test_a_program_that_ends_at_once_backs_off_with_its_reason() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "/bin/sh", "-c", "echo Error: no broker >&2; exit 3"))
+        until(
+            lambda: rig.states() == ["BACKOFF"] and (rig.processes()[0].next_start_seconds or 0) > 1,
+            "longer waits",
+        )
+        [process] = rig.processes()
+        assert process.reason == "exit 3; log: Error: no broker"
+        assert process.failures >= 2
+        assert "Error: no broker\n" in rig.read_log()
+
+
+def test_it_waits_for_the_first_release_and_starts_with_it() -> None:
+    with engine_rig() as rig:
+        rig.current.unlink()
+        rig.launch(rig.worker())
+        [process] = rig.until_states("WAITING")
+        assert process.failures == 0
+        assert "current" in (process.reason or "")
+        rig.current.symlink_to("releases/1")
+        [process] = rig.until_running(1, deadline=5)
+        assert process.release == str(rig.releases / "1")
+        assert len(rig.history("failure")) == 1
+
+
+def test_a_missing_command_is_named_and_waited_for() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "no-such-program"))
+        [process] = rig.until_states("WAITING")
+        assert "no-such-program" in (process.reason or "")
+
+
+def test_a_command_that_may_not_be_run_says_so() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "/etc/passwd"))
+        [process] = rig.until_states("BACKOFF")
+        assert "ermission denied" in (process.reason or "")
+
+
+def test_a_new_release_makes_processes_stale_until_they_are_restarted() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        second = rig.releases / "2"
+        second.mkdir()
+        rig.own(second)
+        link = rig.current.with_name("next")
+        link.symlink_to("releases/2")
+        link.rename(rig.current)
+        until(lambda: rig.processes()[0].stale, "stale")
+        with rig.client() as client:
+            changed = client.restart("app/queue", wait_seconds=10)
+        [process] = changed.processes
+        assert changed.complete
+        assert process.state == "RUNNING"
+        assert process.new_pid not in (None, process.old_pid)
+        [now] = rig.processes()
+        assert (now.stale, now.release) == (False, str(second))
+
+
+def test_a_deleted_release_is_told() -> None:
+    with engine_rig() as rig:
+        second = rig.releases / "2"
+        second.mkdir()
+        rig.own(second)
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        link = rig.current.with_name("next")
+        link.symlink_to("releases/2")
+        link.rename(rig.current)
+        (rig.releases / "1").rmdir()
+        until(lambda: rig.processes()[0].deleted, "deleted")
+
+
+def test_a_stop_ends_also_what_ignores_it_and_what_it_left_behind() -> None:
+    script = "trap '' TERM; (trap '' TERM; sleep 1000) & while :; do sleep 1000; done"
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "/bin/sh", "-c", script, wait=0.5))
+        [process] = rig.until_running(1)
+        with rig.client() as client:
+            changed = client.stop("app", wait_seconds=20)
+        assert [p.state for p in changed.processes] == ["STOPPED"]
+        assert not lives(process.pid or 0)
+        [event] = rig.history("exit")
+        assert event.reason == "killed: it did not end in time after the stop signal"
+        assert event.outcome == "stopped"
+
+
+def test_2_to_3_processes_starts_one_and_restarts_none() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=2))
+        before = [p.pid for p in rig.until_running(2)]
+        rig.write_all(rig.worker(processes=3))
+        with rig.client() as client:
+            reloaded = client.reload(wait_seconds=10)
+        assert (reloaded.resized, reloaded.restarted, reloaded.complete) == (("app/queue",), (), True)
+        assert [p.pid for p in rig.processes()][:2] == before
+        assert len(rig.processes()) == 3
+
+
+def test_a_reload_restarts_only_what_changed_and_ends_what_is_gone() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue"), rig.worker("mail"), rig.worker("old"))
+        mail, old, queue = [p.pid for p in rig.until_running(3)]
+        rig.write_all(rig.worker("queue", "/bin/sleep", "99999"), rig.worker("mail"), rig.worker("new"))
+        with rig.client() as client:
+            reloaded = client.reload(wait_seconds=10)
+        assert (reloaded.added, reloaded.removed, reloaded.restarted) == (
+            ("app/new",),
+            ("app/old",),
+            ("app/queue",),
+        )
+        assert not lives(old or 0)
+        after = [p.pid for p in rig.until_running(3)]
+        assert after[0] == mail
+        assert queue not in after
+
+
+def test_a_broken_manifest_changes_nothing_and_is_told() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        [before] = rig.until_running(1)
+        (rig.manifest / "app.json").write_text("{")
+        with rig.client() as client:
+            assert "app.json" in client.reload().errors
+            assert any("app.json" in trouble for trouble in client.status().troubles)
+        assert rig.processes()[0].pid == before.pid
+
+
+def test_the_history_tells_who_asked() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        with rig.client() as client:
+            client.stop("app/queue", wait_seconds=10)
+            client.start("app/queue", wait_seconds=10)
+        kinds = [(e.kind, e.reason) for e in rig.history("asked", "exit", "start")]
+        assert kinds == [
+            ("start", None),
+            ("asked", "stop"),
+            ("exit", "stopped (SIGTERM)"),
+            ("asked", "start"),
+            ("start", None),
+        ]
+        assert all(e.who == rig.account.pw_name for e in rig.history("asked"))
+
+
+def test_events_are_told_as_they_happen() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue"), rig.worker("mail"))
+        rig.until_running(2)
+        with rig.client() as listener, rig.client() as client:
+            events = listener.stream("events", calls.Select(targets=("app/queue",)))
+            next(events)
+            client.stop("app", wait_seconds=10)
+            seen = [next(events) for _ in range(4)]
+        assert all(isinstance(e, calls.Event) and e.target == "app/queue" for e in seen)
+        assert [e.state for e in seen if isinstance(e, calls.Event) and e.kind == "state"] == [
+            "STOPPING",
+            "STOPPED",
+        ]
+
+
+def test_logs_are_read_and_followed() -> None:
+    with engine_rig() as rig:
+        rig.launch(
+            rig.worker("queue", "/bin/sh", "-c", "echo one; echo two; read x < FIFO; echo three; sleep 1000")
+        )
+        fifo = rig.releases / "1" / "FIFO"
+        os.mkfifo(fifo)
+        rig.own(fifo)
+        rig.until_running(1)
+        eventually(lambda: "two" in rig.read_log(), "two lines")
+        with rig.client() as client, rig.client() as follower:
+            [tail] = client.logs("app/queue", lines=1).logs
+            assert tail.lines == ("two",)
+            lines = follower.follow_logs("app/queue", lines=1)
+            first = next(lines)
+            fifo.write_text("\n")
+            second = next(lines)
+        assert (first.lines, second.lines, second.process) == (("two",), ("three",), 1)
+
+
+def test_an_orderly_end_stops_everything_and_remembers_no_wish() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=3))
+        pids = [p.pid or 0 for p in rig.until_running(3)]
+        engine = rig.engine_pid
+        with rig.client() as client:
+            client.shutdown()
+        assert rig.process
+        assert rig.process.wait(15) == 0
+        assert not any(lives(pid) for pid in (*pids, engine))
+        assert "started again" not in rig.log
+        rig.launch(rig.worker(processes=3))
+        rig.until_running(3)
+        exits = rig.history("exit")
+        assert [e.outcome for e in exits] == ["stopped"] * 3
+
+
+def test_a_new_keeper_after_kill_9_runs_everything_once() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=3))
+        before = [p.pid or 0 for p in rig.until_running(3)]
+        engine = rig.engine_pid
+        rig.expects_errors = True  # the engine says that its keeper is gone
+        rig.kill_keeper()
+        rig.launch(rig.worker(processes=3))
+        after = [p.pid for p in rig.until_running(3)]
+        assert not any(lives(pid) for pid in before)
+        assert not lives(engine)
+        assert not set(before) & set(after)
+
+
+def test_without_a_keeper_the_engine_drains_what_is_written_and_ends() -> None:
+    script = "echo begin; read x < FIFO; echo end"
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", "/bin/sh", "-c", script))
+        fifo = rig.releases / "1" / "FIFO"
+        os.mkfifo(fifo)
+        rig.own(fifo)
+        rig.until_running(1)
+        engine = rig.engine_pid
+        rig.expects_errors = True  # the engine says that its keeper is gone
+        rig.kill_keeper()
+        fifo.write_text("\n")
+        until(lambda: not lives(engine), "the end of the engine")
+        assert rig.read_log() == "begin\nend\n"
+
+
+@pytest.mark.needs_root
+def test_the_engine_is_not_root_and_cannot_become_it() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        status = Path(f"/proc/{rig.engine_pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert "0" not in fields["Uid"].split()
+        assert "0" not in fields["Gid"].split()
+        assert fields["Groups"].strip() == ""
+        assert int(fields["CapEff"], 16) == int(fields["CapPrm"], 16) == 0
+        mode = rig.engine_state.stat().st_mode
+        assert mode & 0o777 == 0o700
+
+
+@pytest.mark.needs_root
+def test_user_mode_works_without_root() -> None:
+    with engine_rig(user="nobody") as rig:
+        command = [*rig.argv(*_engine(rig))]
+        rig.write_all(rig.worker())
+        with (rig.root / "keeper.log").open("ab") as log:
+            rig.process = subprocess.Popen(
+                command, stderr=log, user="nobody", group="nogroup", extra_groups=[]
+            )
+        rig.until_running(1)
+        status = Path(f"/proc/{rig.engine_pid}/status").read_text()
+        assert f"Uid:\t{rig.account.pw_uid}\t" in status
+
+
+def _engine(rig: EngineRig) -> list[str]:
+    """Return an engine that any user may run: with a copy of the one package it needs."""
+    library = rig.root / "library"
+    shutil.copytree(Path(msgspec.__file__).parent, library / "msgspec")
+    paths = [str(Path(wire.__file__).parents[2]), str(library)]
+    code = f"import sys; sys.path[:0] = {paths!r}; import shiftboss.engine.main as m; m.run()"
+    return [PYTHON, "-c", code, "--state", str(rig.engine_state)]
+
+
+def test_a_target_that_means_nothing_is_refused_with_a_hint() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        with rig.client() as client, pytest.raises(UserError) as caught:
+            client.restart("app/queu")
+        assert "did you mean 'queue'" in caught.value.message
+        assert caught.value.hint
+
+
+def test_the_log_of_the_engine_is_json_lines() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        with rig.client() as client:
+            client.shutdown()
+        assert rig.process
+        rig.process.wait(15)
+        own = [line for line in rig.log.splitlines() if line.startswith("{")]
+        assert [json.loads(line)["event"] for line in own] == ["stopping"]

@@ -1,0 +1,171 @@
+"""The machine misbehaves: no crash, no lost process, a clear report."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_rig import EngineRig, engine_rig
+from keeper_rig import SOURCE, until
+
+from shiftboss.api import calls
+from shiftboss.core.errors import HostError
+
+
+def engine_with(code: str) -> list[str]:
+    """Return an engine that runs some code first."""
+    start = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n{code}\nimport shiftboss.engine.main as m; m.run()"
+    )
+    return [sys.executable, "-c", start]
+
+
+def troubles(rig: EngineRig) -> str:
+    with rig.client() as client:
+        return "\n".join(client.status().troubles)
+
+
+def crash(rig: EngineRig) -> None:
+    """Kill the first process and wait for its next run."""
+    first = rig.processes()[0]
+    os.kill(first.pid or 0, signal.SIGKILL)
+    until(lambda: rig.processes()[0].run > first.run and rig.processes()[0].pid, "the next run")
+
+
+@contextlib.contextmanager
+def full_disk(path: Path, size: str = "1m") -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "none", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while os.write(descriptor, b"x" * 4096):
+            pass
+    os.close(descriptor)
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_below_the_store_stops_nothing_and_is_reported_until_it_is_over() -> None:
+    with engine_rig() as rig, full_disk(rig.state):
+        rig.expects_errors = True
+        rig.launch(rig.worker(processes=2))
+        rig.until_running(2)
+        fill(rig.state / "filler")
+
+        def in_trouble() -> bool:
+            crash(rig)
+            return "what happens is not remembered" in troubles(rig)
+
+        until(in_trouble, "a report of the full disk", 60)
+        crash(rig)
+        with rig.client() as client:
+            assert client.restart("app/queue:2", wait_seconds=10).complete
+        (rig.state / "filler").unlink()
+        until(lambda: "not remembered" not in troubles(rig), "recovery", 20)
+        runs = [e.run for e in rig.history("exit") if e.process == 1]
+        assert runs == list(range(1, max(runs) + 1)), "an end was forgotten"
+
+
+@pytest.mark.needs_root
+def test_a_state_directory_that_cannot_be_used_stops_nothing() -> None:
+    with engine_rig() as rig:
+        rig.expects_errors = True
+        rig.engine_state.write_text("this is no directory")
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        assert "what happens is not remembered" in troubles(rig)
+        crash(rig)
+        old = rig.kill_engine()
+        rig.next_engine(old)
+        rig.until_running(1)
+        crash(rig)
+        with rig.client() as client, pytest.raises(HostError):
+            client.history(calls.History())
+
+
+def test_a_damaged_store_is_moved_aside_and_everything_goes_on() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        [before] = rig.until_running(1)
+        crash(rig)
+        until(lambda: rig.history("exit"), "the first end in the history")
+        os.kill(rig.engine_pid, signal.SIGSTOP)
+        for file in rig.engine_state.glob("engine.db*"):
+            file.write_bytes(os.urandom(20_000))
+        old = rig.kill_engine()
+        rig.next_engine(old)
+        [after] = rig.until_running(1)
+        assert after.run == before.run + 1
+        assert "begins anew" in troubles(rig)
+        crash(rig)
+        until(lambda: 2 in [e.run for e in rig.history("exit")], "the next end in the new history")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_is_reported() -> None:
+    with engine_rig() as rig:
+        entry = rig.worker("queue", "/bin/sh", "-c", "while echo hello; do sleep 0.01; done")
+        rig.launch(entry._replace(policy=entry.policy._replace(log_path="/proc/nosuch/queue.log")))
+        rig.until_running(1)
+
+        def trouble() -> str:
+            with rig.client() as client:
+                [project] = client.status().projects
+            return project.units[0].log_trouble or ""
+
+        assert "/proc/nosuch" in until(trouble, "the report")
+        assert rig.states() == ["RUNNING"]
+
+
+def test_a_clock_that_is_stepped_back_and_forth_changes_no_decision() -> None:
+    """The wall clock of this engine jumps by an hour both ways, several times a second."""
+    code = (
+        "import time\nreal = time.time\ntime.time = lambda: real() + (3600 if int(real() * 5) % 2 else -3600)"
+    )
+    with engine_rig() as rig:
+        rig.write_all(
+            rig.worker("queue"), rig.worker("short", "/bin/sh", "-c", "exit 3"), rig.worker("slow", wait=0.5)
+        )
+        rig.start(*engine_with(code), "--state", str(rig.engine_state))
+        until(lambda: (rig.states() or [""])[0] == "RUNNING", "running")
+        until(lambda: rig.processes("app/short")[0].run >= 3, "the third run of what backs off", 10)
+        assert rig.processes("app/short")[0].run <= 4
+        with rig.client() as client:
+            assert client.restart("app/slow", wait_seconds=10).complete
+        for process in rig.processes():
+            assert process.uptime_seconds is None or 0 <= process.uptime_seconds < 60
+        crash(rig)
+
+
+@pytest.mark.needs_root
+def test_too_few_descriptors_are_reported_and_everything_runs() -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (110, 110))"
+    with engine_rig() as rig:
+        rig.write_all(rig.worker(processes=60))
+        rig.start(*engine_with(code), "--state", str(rig.engine_state))
+        rig.until_running(60)
+        assert "too many open files" in troubles(rig)
+        with rig.client() as client:
+            assert client.scale("app/queue", 5, wait_seconds=20).complete
+            assert client.stop("app", wait_seconds=20).complete
+
+
+@pytest.mark.needs_root
+def test_a_user_who_may_start_no_more_processes_backs_off_with_the_reason() -> None:
+    with engine_rig() as rig:
+        limit = {"NPROC": (1, 1)}
+        script = "sleep 1000 & wait"
+        rig.launch(
+            rig.worker(
+                "queue", "/bin/sh", "-c", script, user="nobody", rlimits=limit, policy_start_seconds=1.0
+            )
+        )
+        until(lambda: rig.states() == ["BACKOFF"] and rig.processes()[0].reason, "backoff with its reason")

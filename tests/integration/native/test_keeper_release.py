@@ -1,0 +1,105 @@
+"""The keeper tells where `current` leads, at once, and without looking at it all the time."""
+
+import os
+import time
+
+import pytest
+from keeper_kinds import Kind, every_kind, keeper_of
+from keeper_rig import Rig, rig
+
+from shiftboss.core import wire
+
+pytestmark = pytest.mark.needs_root
+
+
+def deploy(made: Rig, name: str) -> None:
+    """Let `current` lead to a new release, as deploy tools do it: a new link is moved over the old one."""
+    (made.releases / name).mkdir()
+    made.own(made.releases)
+    link = made.current.with_name("current.new")
+    link.symlink_to(f"releases/{name}")
+    link.rename(made.current)
+
+
+@every_kind
+def test_deploy_is_told(kind: Kind) -> None:
+    with keeper_of(kind) as made:
+        made.write(made.entry("true"))
+        engine = made.start().engine()
+        engine.send(wire.Sync())
+        assert engine.expect(wire.Release) == wire.Release("app", str(made.releases / "1"))
+        engine.expect(wire.Synced)
+        engine.seen.clear()
+        for name in ("2", "3"):
+            deploy(made, name)
+            assert engine.expect(wire.Release, 2) == wire.Release("app", str(made.releases / name))
+        made.current.unlink()
+        assert engine.expect(wire.Release, 2) == wire.Release("app", "")
+        made.current.symlink_to("releases/1")
+        assert engine.expect(wire.Release, 2) == wire.Release("app", str(made.releases / "1"))
+        assert engine.nothing_more(0.2)
+
+
+def test_project_that_does_not_exist_yet_is_followed_from_its_first_directory_on() -> None:
+    with rig() as made:
+        root = made.root / "later" / "deep"
+        entry = made.entry(
+            "true", address="shop/queue", current=str(root / "current"), directory=str(root / "current")
+        )
+        made.write(entry)
+        engine = made.start().engine()
+        engine.send(wire.Sync())
+        assert engine.expect(wire.Release).path == ""
+        (root / "releases" / "a").mkdir(parents=True)
+        time.sleep(0.2)
+        (root / "current").symlink_to("releases/a")
+        assert engine.expect(wire.Release, 2).path == str(root / "releases" / "a")
+        (root / "current").unlink()
+        assert engine.expect(wire.Release, 2).path == ""
+
+
+def test_project_directory_that_is_replaced_is_followed() -> None:
+    with rig() as made:
+        made.write(made.entry("true"))
+        engine = made.start().engine()
+        engine.send(wire.Sync())
+        engine.expect(wire.Release)
+        made.current.parent.rename(made.root / "old")
+        assert engine.expect(wire.Release, 2).path == ""
+        (made.releases / "9").mkdir(parents=True)
+        made.current.symlink_to("releases/9")
+        assert engine.expect(wire.Release, 2).path == str(made.releases / "9")
+        deploy(made, "10")
+        assert engine.expect(wire.Release, 2).path == str(made.releases / "10")
+
+
+def test_release_that_the_user_may_not_enter_is_none_and_root_does_not_follow_links_for_it() -> None:
+    with rig() as made:
+        made.write(made.entry("true", user="games"))
+        (made.root / "secret").mkdir(mode=0o700)
+        engine = made.start().engine()
+        engine.send(wire.Sync())
+        assert engine.expect(wire.Release).path == str(made.releases / "1")
+        made.current.unlink()
+        made.current.symlink_to(made.root / "secret")
+        assert engine.expect(wire.Release, 2).path == ""
+
+
+def test_project_that_changes_its_directory_all_the_time_does_not_keep_the_keeper_busy() -> None:
+    with rig() as made:
+        made.write(made.entry("true"))
+        made.start().synced()
+        before = cpu_seconds(made.pid)
+        end, changes = time.monotonic() + 2, 0
+        while time.monotonic() < end:
+            os.close(os.open(made.current.parent / "current.tmp", os.O_CREAT | os.O_WRONLY))
+            os.unlink(made.current.parent / "current.tmp")
+            changes += 1
+        assert changes > 1000
+        assert cpu_seconds(made.pid) - before < 0.7
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process."""
+    with open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[0]) / 1e9
