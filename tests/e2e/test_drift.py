@@ -113,7 +113,7 @@ def test_a_process_that_supervisor_gave_up_is_named_and_revived(server: Server, 
     lines = [line for line in status.stdout.splitlines() if line.startswith(f"{project.name}/queue: ")]
     assert lines[0].endswith("ended within 1 second of its start"), status
     revive = f"shiftboss start {project.name}/queue"
-    assert lines[1].endswith(f"revive it: {revive}"), status
+    assert lines[1].endswith(f"once it is mended: {revive}"), status
 
     still = server.run("start", f"{project.name}/queue")
     assert_refused(still, REFUSED_BY_HOST, "does not stay up", "cannot reach the database", revive)

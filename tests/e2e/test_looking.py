@@ -28,6 +28,7 @@ PROCESS = {
     "exit_reason",
     "memory_bytes",
     "cpu_percent",
+    "deleted",
 }
 WORKER = {"name", "preset", "backend", "command", "processes"}
 SCHEDULE = {"name", "backend", "cron", "timezone", "command", "next", "last"}

@@ -113,9 +113,15 @@ class ProcessStatus(Answer, frozen=True):
 
 
 class UnitStatus(Answer, frozen=True):
-    """One unit. `wanted`: processes that should exist; `override`: by a live scale, else None."""
+    """One unit. `wanted`: processes that should exist; `override`: by a live scale, else None.
+
+    `fingerprint`: checksum of the manifest's entry that the engine goes by (`wire.fingerprint`), `revision`: of
+    that part of it that needs a restart when it changes.
+    """
 
     address: str
+    fingerprint: int
+    revision: str
     kind: str
     preset: str
     user: str

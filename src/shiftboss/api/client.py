@@ -25,6 +25,10 @@ _NOT_RUNNING = "Start it with: shiftboss up, or for good with: shiftboss service
 _NOTHING = msgspec.Raw()
 
 
+class NotRunningError(HostError):
+    """Nobody listens at the engine's socket."""
+
+
 class Line(msgspec.Struct):
     """One line of the engine; what `reply` and `item` hold is decoded by the call's own types."""
 
@@ -232,7 +236,7 @@ def _told(error: Error) -> ShiftbossError:
 
 def _unreachable(path: str, error: OSError) -> HostError:
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return HostError(f"shiftboss is not running: nobody answers at {path}", hint=_NOT_RUNNING)
+        return NotRunningError(f"shiftboss is not running: nobody answers at {path}", hint=_NOT_RUNNING)
     if isinstance(error, PermissionError):
         return HostError(
             f"cannot ask the engine at {path}: permission denied", hint="Run the command as root."

@@ -30,6 +30,10 @@ class Backend(Protocol):
         """Tell whether a unit lives here (or leaves something here, as its log does at logrotate)."""
         ...
 
+    def is_left_of(self, project: str, text: str) -> bool:
+        """Tell whether the text of a file that `queries` names is ours and of this project."""
+        ...
+
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name everything that `plan` must know about the machine; all of it is read-only."""
         ...

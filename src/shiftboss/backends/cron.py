@@ -15,6 +15,7 @@ from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_
 from shiftboss.core.cron_lint import Finding, lint
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
+from shiftboss.core.managed import belongs_to
 from shiftboss.core.plan import Override, Plan, merge
 from shiftboss.core.spec import Project, Schedule, Unit, UnitKind
 
@@ -38,6 +39,10 @@ class CronBackend:
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""
         return isinstance(unit, Schedule) and unit.backend == self.name
+
+    def is_left_of(self, project: str, text: str) -> bool:
+        """Tell whether a text is a file of ours for this project."""
+        return belongs_to(text, project)
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our file, and with schedules also the directories, logs and time zone."""

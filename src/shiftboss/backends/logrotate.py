@@ -18,7 +18,7 @@ from shiftboss.backends.logs import LogDirectory, log_directory, log_queries, pa
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
 from shiftboss.core.errors import UserError
 from shiftboss.core.facts import Answers, Query, StatPath
-from shiftboss.core.managed import read_seal, seal
+from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.plan import Override, Plan, merge
 from shiftboss.core.spec import Project, Schedule, Unit, UnitKind, Worker
 
@@ -48,6 +48,10 @@ class LogrotateBackend:
         if unit.backend not in _BACKENDS or not unit.log.max_bytes:
             return False
         return isinstance(unit, Schedule) or unit.processes > 1
+
+    def is_left_of(self, project: str, text: str) -> bool:
+        """Tell whether a text is a file of ours for this project."""
+        return belongs_to(text, project)
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our file, its directory, the log directory."""

@@ -50,13 +50,13 @@ def log_queries(wanted: Wanted, log_paths: LogPaths) -> tuple[Query, ...]:
     if not log_paths:
         return ()
     directory = wanted.project.logs
-    return (StatPath(directory), StatPath(_parent(directory)), *(StatPath(path) for _, path in log_paths))
+    return (StatPath(directory), StatPath(parent_of(directory)), *(StatPath(path) for _, path in log_paths))
 
 
 def log_directory(wanted: Wanted, answers: Answers) -> LogDirectory:
     """Return what the answers to `log_queries` say about the project's log directory."""
     path = wanted.project.logs
-    return LogDirectory(path, path_facts(answers, path), path_facts(answers, _parent(path)))
+    return LogDirectory(path, path_facts(answers, path), path_facts(answers, parent_of(path)))
 
 
 def prepare_logs(
@@ -73,7 +73,7 @@ def prepare_logs(
         return Plan()
     directory = log_directory(wanted, answers)
     if directory.facts is not None and directory.facts.type != "directory":
-        return Plan(conflicts=(_not_a_directory(wanted, directory.facts),))
+        return Plan(conflicts=(not_a_directory(wanted, directory.facts),))
     files = [_prepare_file(wanted, unit, path, path_facts(answers, path), writer) for unit, path in log_paths]
     return merge((_prepare_directory(wanted, directory, writer), *files))
 
@@ -118,7 +118,7 @@ def _prepare_file(wanted: Wanted, unit: str, path: str, facts: PathFacts | None,
     if facts is None:
         return Plan(actions=(CreateFile(unit, path, account.uid, account.gid, _FILE_MODE),))
     if facts.type != "file":
-        return Plan(conflicts=(_not_a_file(unit, path, facts),))
+        return Plan(conflicts=(not_a_file(unit, path, facts),))
     if writer == "project" and not may(facts, account, _WRITE):
         return Plan(conflicts=(_not_writable(unit, path, facts, account),))
     return Plan()
@@ -149,7 +149,8 @@ def _closed(wanted: Wanted, facts: PathFacts, writer: Writer) -> tuple[str, ...]
     )
 
 
-def _not_a_directory(wanted: Wanted, facts: PathFacts) -> Conflict:
+def not_a_directory(wanted: Wanted, facts: PathFacts) -> Conflict:
+    """Return the conflict with what stands where the log directory belongs."""
     path = wanted.project.logs
     return Conflict(
         wanted.project.name,
@@ -159,7 +160,8 @@ def _not_a_directory(wanted: Wanted, facts: PathFacts) -> Conflict:
     )
 
 
-def _not_a_file(unit: str, path: str, facts: PathFacts) -> Conflict:
+def not_a_file(unit: str, path: str, facts: PathFacts) -> Conflict:
+    """Return the conflict with what stands where the log of a unit belongs."""
     return Conflict(
         unit,
         path,
@@ -187,5 +189,6 @@ def _described(facts: PathFacts) -> str:
     return f"{kinds[facts.type]} of uid {facts.uid}"
 
 
-def _parent(path: str) -> str:
+def parent_of(path: str) -> str:
+    """Return the directory that a path is in."""
     return path.rstrip("/").rpartition("/")[0] or "/"

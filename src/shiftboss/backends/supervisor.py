@@ -20,7 +20,7 @@ from shiftboss.core.facts import (
     Query,
     StatPath,
 )
-from shiftboss.core.managed import read_seal, seal
+from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.names import address
 from shiftboss.core.plan import (
     Action,
@@ -68,6 +68,10 @@ class SupervisorBackend:
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""
         return isinstance(unit, Worker) and unit.backend == self.name
+
+    def is_left_of(self, project: str, text: str) -> bool:
+        """Tell whether a text is a file of ours for this project."""
+        return belongs_to(text, project)
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: the daemon, our files, the logs. The daemon comes first."""
@@ -193,7 +197,8 @@ def _group(seen: Seen, worker: Worker) -> Plan:
 def _start(worker: Worker, process: ProcessFacts) -> Action:
     number = number_of(process)
     assert number is not None, "the names of the group were compared before"
-    return StartProcess(address(worker.project.name, worker.name, number), process_name(worker, number))
+    target = address(worker.project.name, worker.name, number)
+    return StartProcess(target, process_name(worker, number), worker.backend)
 
 
 def _stopped(worker: Worker, processes: tuple[ProcessFacts, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from shiftboss.setup.requests import WorkerRequest
 def command(ctx: click.Context, target: str, number: int, dry_run: bool, as_json: bool) -> None:
     """Set how many processes a worker has: edits `processes` in the project file and applies it.
 
-    Supervisor restarts all processes of a worker when their number changes.
+    On the backend native the others run on; Supervisor restarts all processes of a worker.
     """
     session = open_session(ctx, json=as_json)
     parsed = parse_target(target)

@@ -9,11 +9,13 @@ from shiftboss.setup import control
 
 @click.command("stop", epilog="shiftboss stop myapp/queue:2")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=complete_target)
+@click.option("--keep", is_flag=True, help="Stay stopped after a reboot, too (backend native).")
 @click.pass_context
-def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
+def command(ctx: click.Context, targets: tuple[str, ...], keep: bool) -> None:
     """Stop the workers of a project, one worker or one process, and wait until they are gone.
 
-    Each gets its own signal and time to finish the job in hand. At the next boot they start again.
+    Each gets its own signal and time to finish the job in hand. At the next boot they start again, unless they
+    are to be kept stopped.
     """
     session = open_session(ctx)
-    control.stop(session.machine, session.site, selections(session, targets), session.console)
+    control.stop(session.machine, session.site, selections(session, targets), session.console, keep=keep)

@@ -9,7 +9,7 @@ from shiftboss.cli.output import Console, duration, size, table
 from shiftboss.core.status import ProcessStatus
 from shiftboss.setup.report import ProjectReport, Report, ScheduleReport, WorkerReport
 
-_REVIVE = "Supervisor gave it up; revive it: shiftboss start"
+_REVIVE = "it was given up; once it is mended: shiftboss start"
 
 
 def as_json(found: Report) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def print_status(console: Console, found: Report) -> None:
         console.print(table(("SCHEDULE", "CRON", "NEXT", "LAST OUTPUT"), rows))
     if not workers and not schedules:
         console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
-    for problem in _problems(workers):
+    for problem in (*_problems(workers), *found.troubles):
         console.print(problem, colour="yellow")
 
 
@@ -55,6 +55,8 @@ def _address(project: ProjectReport, worker: WorkerReport, process: ProcessStatu
 def _release(process: ProcessStatus) -> str:
     if process.stale is None:
         return "-"
+    if process.deleted:
+        return "(deleted)"
     return "STALE" if process.stale else "current"
 
 

@@ -93,7 +93,7 @@ def expand_worker(
         preset=used.name,
         backend=table.backend or backend,
         argv=outlasting(expansion.argv, stop.signal) if outlasts else expansion.argv,
-        processes=_processes(table, used, where),
+        processes=_processes(table, used, expansion.values, where),
         stop=stop,
         start_seconds=table.start_seconds or used.start_seconds,
         environment=expansion.environment,
@@ -207,7 +207,7 @@ def _environment(
     return tuple((environment | table.environment).items())
 
 
-def _processes(table: WorkerTable, preset: Preset, where: str) -> int:
+def _processes(table: WorkerTable, preset: Preset, values: Values, where: str) -> int:
     count = preset.processes if table.processes is None else table.processes
     if not 1 <= count <= MAX_PROCESSES:
         raise UserError(
@@ -215,11 +215,12 @@ def _processes(table: WorkerTable, preset: Preset, where: str) -> int:
             where=f"{where}.processes",
             hint="Start with 1 or 2.",
         )
-    if count > 1 and preset.singleton:
+    if count > 1 and preset.singleton and not values.get(preset.singleton_unless):
+        freed_by = f", or set options.{preset.singleton_unless} = true" if preset.singleton_unless else ""
         raise UserError(
             f"{preset.name} must run as one process: {preset.singleton}",
             where=f"{where}.processes",
-            hint="Set it to 1, or remove it.",
+            hint=f"Set it to 1, or remove it{freed_by}.",
         )
     return count
 

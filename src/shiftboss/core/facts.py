@@ -42,6 +42,49 @@ class SupervisorFacts(Struct, frozen=True):
     processes: tuple[ProcessFacts, ...] = ()
 
 
+class EngineProcess(Struct, frozen=True):
+    """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone."""
+
+    number: int
+    state: str
+    up: bool = True
+    pid: int | None = None
+    uptime_seconds: float | None = None
+    restarts: int = 0
+    stale: bool = False
+    deleted: bool | None = False
+    reason: str | None = None
+
+
+class EngineUnit(Struct, frozen=True):
+    """One unit that the native engine has. `fingerprint` and `revision` name the entry that it goes by.
+
+    `trouble`: why its log is not written as it should be. `override`: number of processes by a live scale.
+    """
+
+    address: str
+    fingerprint: int
+    revision: str
+    processes: tuple[EngineProcess, ...] = ()
+    override: int | None = None
+    trouble: str | None = None
+
+
+class EngineFacts(Struct, frozen=True):
+    """The running native engine: its units, and what is wrong with itself (sentences)."""
+
+    version: str
+    units: tuple[EngineUnit, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+class EngineAccount(Struct, frozen=True):
+    """As whom the native engine runs on this machine, by number; it owns the log directories of its units."""
+
+    uid: int
+    gid: int
+
+
 class Usage(Struct, frozen=True):
     """What the kernel says of one process: its parent, resident memory, CPU since its start (100 = one core)."""
 
@@ -93,7 +136,15 @@ class AskSupervisor(Struct, frozen=True):
     """Ask the running Supervisor for everything. Answer: `SupervisorFacts`; HostError if it does not answer."""
 
 
-Query = ReadFile | ReadMatching | StatPath | AskSupervisor
+class AskEngine(Struct, frozen=True):
+    """Ask the native engine for everything. Answer: `EngineFacts`, None if it does not run."""
+
+
+class FindEngineAccount(Struct, frozen=True):
+    """Ask as whom the native engine runs. Answer: `EngineAccount`."""
+
+
+Query = ReadFile | ReadMatching | StatPath | AskSupervisor | AskEngine | FindEngineAccount
 
 # One answer for each query, of the type that the query's docstring names.
 Answers = Mapping[Query, object]

@@ -35,5 +35,11 @@ def read_seal(text: str) -> Seal | None:
     return Seal(found["address"], _hash(text[found.end() :]) == found["hash"])
 
 
+def belongs_to(text: str, project: str) -> bool:
+    """Tell whether a file is ours and of this project or one of its units."""
+    found = read_seal(text)
+    return found is not None and found.address.partition("/")[0] == project
+
+
 def _hash(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:16]

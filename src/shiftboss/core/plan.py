@@ -70,15 +70,52 @@ class UpdateGroup(Struct, frozen=True):
     kind = "update-group"
 
 
+class ChangeOwner(Struct, frozen=True):
+    """Give an existing directory or regular file (never a link) this owner and mode; its content stays."""
+
+    target: str
+    path: str
+    type: Literal["directory", "file"]
+    uid: int
+    gid: int
+    mode: int
+    kind = "change-owner"
+
+
+class ReloadEngine(Struct, frozen=True):
+    """Make the native engine go by the manifest of one project as it is then.
+
+    `starts` are units and processes that it does not run yet, `restarts` the addresses of processes that end or restart,
+    `ends` those among them that do not come back; they get up to `stop_wait_seconds`.
+    """
+
+    target: str
+    starts: tuple[str, ...] = ()
+    restarts: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    stop_wait_seconds: float = 0
+    kind = "reload-engine"
+
+
 class StartProcess(Struct, frozen=True):
     """Start a process that should run and does not; `name` is its name at the backend (`group:process`)."""
 
     target: str
     name: str
+    backend: str
     kind = "start-process"
 
 
-Action = MakeDirectory | CreateFile | WriteFile | RemoveFile | UpdateGroup | StartProcess
+Action = (
+    MakeDirectory
+    | CreateFile
+    | ChangeOwner
+    | WriteFile
+    | RemoveFile
+    | UpdateGroup
+    | ReloadEngine
+    | StartProcess
+)
 
 
 class Conflict(Struct, frozen=True):

@@ -5,9 +5,11 @@ from typing import Any
 
 from shiftboss.core.plan import (
     Action,
+    ChangeOwner,
     CreateFile,
     MakeDirectory,
     Plan,
+    ReloadEngine,
     RemoveFile,
     StartProcess,
     UpdateGroup,
@@ -32,6 +34,10 @@ def _line(action: Action) -> str:
             return f"remove {action.path}"
         case MakeDirectory() | CreateFile():
             return f"create {action.path} (mode {action.mode:o})"
+        case ChangeOwner():
+            return f"give {action.path} to the engine that writes the logs (mode {action.mode:o})"
+        case ReloadEngine():
+            return f"start {', '.join(action.starts)}" if action.starts else ""
         case StartProcess():
             return f"start {action.target}"
         case UpdateGroup():
@@ -49,7 +55,8 @@ def _group_line(action: UpdateGroup) -> str:
 
 def _consequences(plan: Plan) -> Iterator[str]:
     removed = {a.target for a in plan.actions if isinstance(a, UpdateGroup) and a.change == "remove"}
-    ending = [address for address in plan.restarts if address.partition(":")[0] in removed]
+    ends = {address for a in plan.actions if isinstance(a, ReloadEngine) for address in a.ends}
+    ending = [a for a in plan.restarts if a in ends or a.partition(":")[0] in removed]
     restarting = [address for address in plan.restarts if address not in ending]
     if ending:
         yield f"stops: {', '.join(ending)}"

@@ -123,6 +123,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One preset file. `verified` is whether we ran it for real; `source` is where its facts come from.
 
     `simpler` names the preset that takes its place in a project that it does not fit and that one does.
+    `singleton` is the reason why only one process may run; `singleton_unless` names the boolean option that
+    takes the reason away.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cron: str = ""
     processes: int = 1
     singleton: str = ""
+    singleton_unless: str = ""
     start_seconds: int = 3
     stop: StopRule
     options: dict[str, Option] = {}
@@ -187,6 +190,9 @@ def _kind_problems(preset: Preset) -> Iterable[str]:
         yield "cron: a schedule has one, a worker has none"
     if preset.singleton and preset.processes != 1:
         yield "processes: a singleton has one"
+    freed_by = preset.options.get(preset.singleton_unless)
+    if preset.singleton_unless and (freed_by is None or freed_by.type != "boolean"):
+        yield f"singleton_unless: {preset.singleton_unless!r} is not a boolean option"
     if not preset.source:
         yield "source: missing"
 

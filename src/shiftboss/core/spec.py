@@ -14,7 +14,10 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Account(Struct, frozen=True):
-    """A Unix account as the passwd database has it; `group` is the name of its primary group."""
+    """A Unix account as the passwd database has it; `group` is the name of its primary group.
+
+    `groups` are the ids of all its groups, if they were looked up.
+    """
 
     name: str
     uid: int
@@ -22,6 +25,7 @@ class Account(Struct, frozen=True):
     group: str
     home: str
     shell: str = "/bin/sh"
+    groups: tuple[int, ...] = ()
 
 
 class Project(Struct, frozen=True):
@@ -142,3 +146,8 @@ class Site(Struct, frozen=True):
     supervisor: SupervisorSite = SupervisorSite()
     cron_dir: str = "/etc/cron.d"
     logrotate_dir: str = "/etc/logrotate.d"
+
+    @property
+    def api_socket(self) -> str:
+        """Where the native engine listens."""
+        return f"{self.run}/api.sock"

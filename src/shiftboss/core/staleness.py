@@ -3,6 +3,11 @@
 _DELETED = " (deleted)"
 
 
+def is_deleted(working_directory: str | None) -> bool | None:
+    """Tell whether the directory that a process works in is gone; None if it is not known."""
+    return None if working_directory is None else working_directory.endswith(_DELETED)
+
+
 def runs_old_release(working_directory: str | None, root: str, release: str | None) -> bool | None:
     """Tell whether a process still runs another release than the one `current` leads to.
 

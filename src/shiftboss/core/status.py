@@ -8,6 +8,7 @@ class ProcessStatus(Struct, frozen=True):
 
     `state` is one of Supervisor's words (STOPPED STARTING RUNNING BACKOFF STOPPING EXITED FATAL UNKNOWN), None
     if the backend does not have the process at all. `exit_reason` says in plain words why it does not run.
+    `stale`: it runs an older release than `current`; `deleted`: that release is no longer there.
     `cpu_percent` is of one core, since the start of the process.
     """
 
@@ -20,3 +21,4 @@ class ProcessStatus(Struct, frozen=True):
     exit_reason: str | None = None
     memory_bytes: int | None = None
     cpu_percent: float | None = None
+    deleted: bool | None = None

@@ -61,7 +61,7 @@ class LayoutTable(Table, frozen=True, kw_only=True):
 class BackendTable(Table, frozen=True, kw_only=True):
     """Where units run that do not say it themselves. The first setup writes what it found."""
 
-    workers: Annotated[Text | None, Meta(description="Backend of workers: supervisor.")] = None
+    workers: Annotated[Text | None, Meta(description="Backend of workers: native or supervisor.")] = None
     schedules: Annotated[Text | None, Meta(description="Backend of schedules: cron.")] = None
 
 

@@ -36,6 +36,7 @@ All times are CLOCK_MONOTONIC seconds (`time.monotonic()`), which every process 
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
@@ -459,6 +460,14 @@ def revision(entry: Entry) -> str:
 
     started_with = entry._replace(revision="", processes_max=1, stop=StopTerms(), policy=Policy())
     return hashlib.sha256(json.dumps(_plain(started_with), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fingerprint(entry: Entry) -> int:
+    """Return a checksum of everything in the entry but its secrets, which are in `revision` too.
+
+    Two entries that say the same have the same one, before and after they went over the wire.
+    """
+    return zlib.crc32(json.dumps(without_secrets(entry), sort_keys=True).encode())
 
 
 def with_revision(entry: Entry) -> Entry:

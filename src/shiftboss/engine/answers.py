@@ -41,6 +41,8 @@ class StatusReport:
         through_current = is_inside(entry.directory, entry.current)
         return UnitStatus(
             address=unit.address,
+            fingerprint=unit.fingerprint,
+            revision=entry.revision,
             kind=entry.policy.kind,
             preset=entry.policy.preset,
             user=entry.user,

@@ -86,7 +86,7 @@ class Slot:
 class Unit:
     """An entry of the manifest with its processes. `is_ghost`: the manifest has it no more; it is being stopped."""
 
-    __slots__ = ("entry", "is_ghost", "policy", "scale", "slots")
+    __slots__ = ("_fingerprint", "entry", "is_ghost", "policy", "scale", "slots")
 
     def __init__(self, entry: wire.Entry, *, is_ghost: bool = False) -> None:
         self.slots: dict[int, Slot] = {}
@@ -97,6 +97,7 @@ class Unit:
     def become(self, entry: wire.Entry) -> None:
         """Take over the entry as the manifest has it now; running processes are not touched by this."""
         self.entry = entry
+        self._fingerprint: int | None = None
         terms, policy = entry.stop, entry.policy
         self.policy = _policy(
             policy.restart,
@@ -114,6 +115,13 @@ class Unit:
     def project(self) -> str:
         """The project's name."""
         return self.entry.project
+
+    @property
+    def fingerprint(self) -> int:
+        """The checksum of the entry (`wire.fingerprint`)."""
+        if self._fingerprint is None:
+            self._fingerprint = wire.fingerprint(self.entry)
+        return self._fingerprint
 
     @property
     def is_worker(self) -> bool:

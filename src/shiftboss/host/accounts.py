@@ -7,7 +7,10 @@ import os
 import pwd
 from collections.abc import Iterator
 
+from shiftboss.core.errors import HostError
+from shiftboss.core.facts import EngineAccount
 from shiftboss.core.spec import Account
+from shiftboss.host.engine_account import engine_identity
 
 
 class RealAccounts:
@@ -27,21 +30,36 @@ class RealAccounts:
             gid = os.getegid()
             return Account(str(uid), uid, gid, str(gid), os.environ.get("HOME", "/"))
 
+    def engine(self) -> EngineAccount:
+        own = self.own()
+        if own.uid != 0:
+            return EngineAccount(own.uid, own.gid)
+        try:
+            return EngineAccount(*engine_identity())
+        except LookupError as error:
+            raise HostError(
+                f"cannot run the native engine: {error}", hint="Make the account: shiftboss service install"
+            ) from None
+
 
 def _account(entry: pwd.struct_passwd) -> Account:
     try:
         group = grp.getgrgid(entry.pw_gid).gr_name
     except KeyError:
         group = str(entry.pw_gid)
-    return Account(
-        entry.pw_name, entry.pw_uid, entry.pw_gid, group, entry.pw_dir, entry.pw_shell or "/bin/sh"
-    )
+    groups = _groups(entry.pw_name, entry.pw_gid)
+    shell = entry.pw_shell or "/bin/sh"
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, group, entry.pw_dir, shell, groups)
 
 
 @functools.lru_cache(maxsize=1024)  # reads all of /etc/group
+def _groups(name: str, gid: int) -> tuple[int, ...]:
+    return tuple(os.getgrouplist(name, gid))
+
+
 def groups_of(account: Account) -> tuple[int, ...]:
     """Return the ids of all groups of an account."""
-    return tuple(os.getgrouplist(account.name, account.gid))
+    return account.groups or _groups(account.name, account.gid)
 
 
 @contextlib.contextmanager

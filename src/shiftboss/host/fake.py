@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import Finished, Listener, Usage
+from shiftboss.core.facts import EngineAccount, Finished, Listener, Usage
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
+from shiftboss.host.fake_engine import FakeEngine, FakeEngines
 from shiftboss.host.fake_faults import Faults
 from shiftboss.host.fake_files import FakeFiles, may
 from shiftboss.host.fake_supervisor import FakeSupervisord, FakeSupervisors
@@ -31,6 +32,7 @@ _DIRECTORIES = (
     "/infra/projects",
 )
 _EXECUTE = 1
+ENGINE = (53_970, 53_970)
 
 Answer = Finished | Callable[[tuple[str, ...]], Finished]
 
@@ -52,6 +54,9 @@ class FakeAccounts:
 
     def own(self) -> Account:
         return self._own
+
+    def engine(self) -> EngineAccount:
+        return EngineAccount(*ENGINE) if self._own.uid == 0 else EngineAccount(self._own.uid, self._own.gid)
 
 
 class FakeClock:
@@ -135,21 +140,23 @@ class FakeCommands:
 
 
 class FakeProcesses:
-    """The `Processes` port: the living processes of the Supervisor in memory, and what is put in here."""
+    """The `Processes` port: the living processes of Supervisor and engine in memory, and what is put in here."""
 
-    def __init__(self, supervisord: FakeSupervisord) -> None:
-        self._supervisord = supervisord
+    def __init__(self, supervisord: FakeSupervisord, engine: FakeEngine) -> None:
+        self._supervisord, self._engine = supervisord, engine
         self.directories: dict[int, str] = {}
         self.used: dict[int, Usage] = {}
         self.listeners: dict[int, Listener] = {}
 
     def working_directory(self, pid: int) -> str | None:
-        return self.directories.get(pid) or self._supervisord.living().get(pid)
+        return self.directories.get(pid) or self._living().get(pid)
 
     def usage(self) -> Mapping[int, Usage]:
-        """Return what was put in, and for each process of Supervisor that was not: 20 MiB, half a percent."""
-        living = self._supervisord.living()
-        return {pid: Usage(pid, 1, 20 * 1024 * 1024, 0.5) for pid in living} | self.used
+        """Return what was put in, and for each living process that was not: 20 MiB, half a percent."""
+        return {pid: Usage(pid, 1, 20 * 1024 * 1024, 0.5) for pid in self._living()} | self.used
+
+    def _living(self) -> dict[int, str]:
+        return {**self._supervisord.living(), **self._engine.living()}
 
     def listener(self, port: int) -> Listener | None:
         return self.listeners.get(port)
@@ -205,7 +212,9 @@ class FakeMachine(Machine):
     supervisors: FakeSupervisors
     cron: FakeCronDaemon
     boot: FakeBoot
+    engines: FakeEngines
     supervisord: FakeSupervisord
+    engine: FakeEngine
     faults: Faults
 
 
@@ -218,15 +227,19 @@ def fake_machine(account: Account = ROOT) -> FakeMachine:
         files.directory(directory)
     supervisord = FakeSupervisord(CONF_DIR, files, clock, faults)
     supervisord.uid = account.uid
+    state = "/var/lib" if account.uid == 0 else f"{account.home}/.local/state"
+    engine = FakeEngine(f"{state}/shiftboss/manifest", files, clock, faults)
     return FakeMachine(
         files=files,
         accounts=FakeAccounts(account),
         clock=clock,
         commands=FakeCommands(files, faults),
-        processes=FakeProcesses(supervisord),
+        processes=FakeProcesses(supervisord, engine),
         supervisors=FakeSupervisors(supervisord, files, faults),
         cron=FakeCronDaemon(faults),
         boot=FakeBoot(),
+        engines=FakeEngines(engine),
         supervisord=supervisord,
+        engine=engine,
         faults=faults,
     )

@@ -217,6 +217,19 @@ class FakeFiles:
             self._writable(directory)
             self._nodes[place] = Node("file", *self._owner(uid, gid), mode, modified=self._now())
 
+    def change_owner(self, path: str, type: PathType, uid: int, gid: int, mode: int) -> None:
+        directory, name = posixpath.split(path)
+        with refusing("change the owner of", path):
+            self._faults.reach("files.change_owner", path)
+            place = _joined(self._beneath(directory), name)
+            node = self._nodes.get(place)
+            if node is None:
+                raise OSError(errno.ENOENT, "no such file or directory")
+            if node.type != type:
+                raise OSError(errno.EINVAL, f"it is no {type}")
+            owner = self._owner(uid, gid)
+            self._nodes[place] = replace(node, uid=owner[0], gid=owner[1], mode=mode)
+
     @contextlib.contextmanager
     def lock(self, path: str, waiting: Callable[[], None]) -> Iterator[None]:
         directory, name = posixpath.split(path)

@@ -119,6 +119,19 @@ class RealFiles:
             with contextlib.closing(os.fdopen(descriptor, "wb")):
                 _own(descriptor, uid, gid, mode)
 
+    def change_owner(self, path: str, type: PathType, uid: int, gid: int, mode: int) -> None:
+        directory, name = os.path.split(path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with refusing("change the owner of", path), beneath(directory) as parent:
+            descriptor = os.open(name, flags | (os.O_DIRECTORY if type == "directory" else 0), dir_fd=parent)
+            try:
+                facts = os.fstat(descriptor)
+                if type == "file" and (not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1):
+                    raise OSError(errno.EINVAL, "it is no regular file, or has several names")
+                _own(descriptor, uid, gid, mode)
+            finally:
+                os.close(descriptor)
+
     @contextlib.contextmanager
     def lock(self, path: str, waiting: Callable[[], None]) -> Iterator[None]:
         with refusing("lock", path), beneath(os.path.dirname(path), create=True) as parent:

@@ -16,6 +16,7 @@ class Machine:
     commands: ports.Commands
     processes: ports.Processes
     supervisors: ports.Supervisors
+    engines: ports.Engines
     cron: ports.CronDaemon
     boot: ports.Boot
 
@@ -34,6 +35,15 @@ class RealSupervisors:
         return Supervisord(site)
 
 
+class RealEngines:
+    """Imports the client of the api only when an engine is really asked."""
+
+    def connect(self, socket: str) -> ports.Engine:
+        from shiftboss.host.native_engine import NativeEngine
+
+        return NativeEngine(socket)
+
+
 def real_machine() -> Machine:
     """Return the machine we run on. Cheap: nothing is read yet."""
     from shiftboss.host.accounts import RealAccounts
@@ -50,6 +60,7 @@ def real_machine() -> Machine:
         commands=RealCommands(),
         processes=RealProcesses(),
         supervisors=RealSupervisors(),
+        engines=RealEngines(),
         cron=RealCronDaemon(),
         boot=RealBoot(),
     )

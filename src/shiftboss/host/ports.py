@@ -9,7 +9,16 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import Finished, Listener, PathFacts, SupervisorFacts, Usage
+from shiftboss.core.facts import (
+    EngineAccount,
+    EngineFacts,
+    Finished,
+    Listener,
+    PathFacts,
+    PathType,
+    SupervisorFacts,
+    Usage,
+)
 from shiftboss.core.spec import Account, SupervisorSite
 
 
@@ -73,6 +82,10 @@ class Files(Protocol):
         """Create an empty regular file; an existing regular file is left alone, anything else is refused."""
         ...
 
+    def change_owner(self, path: str, type: PathType, uid: int, gid: int, mode: int) -> None:
+        """Give an existing directory or regular file this owner and mode; refused if it is of another type."""
+        ...
+
     def lock(self, path: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
         """Hold an exclusive lock on a file (created if missing, 0600, parents too) while inside.
 
@@ -98,6 +111,10 @@ class Accounts(Protocol):
 
     def own(self) -> Account:
         """Return the account this program runs as."""
+        ...
+
+    def engine(self) -> EngineAccount:
+        """Return as whom the native engine runs; HostError if there is nobody whom it could become."""
         ...
 
 
@@ -206,6 +223,38 @@ class Supervisors(Protocol):
 
     def connect(self, site: SupervisorSite) -> Supervisor:
         """Return the Supervisor at a located site; nothing is sent yet."""
+        ...
+
+
+class Engine(Protocol):
+    """A native engine. Targets are addresses: `myapp`, `myapp/queue`, `myapp/queue:2`."""
+
+    def facts(self) -> EngineFacts | None:
+        """Return everything it runs, live; None if it does not run."""
+        ...
+
+    def reload(self, wait_seconds: float) -> None:
+        """Let it read the manifest again; wait until what that changes has settled, at most so long."""
+        ...
+
+    def start(self, target: str) -> None:
+        """Have processes run; does not wait."""
+        ...
+
+    def stop(self, target: str, *, keep: bool = False) -> None:
+        """Have processes not run, until they are started or (without `keep`) until the next boot; does not wait."""
+        ...
+
+    def restart(self, target: str) -> None:
+        """Have processes replaced; does not wait."""
+        ...
+
+
+class Engines(Protocol):
+    """Finds the native engine."""
+
+    def connect(self, socket: str) -> Engine:
+        """Return the engine that listens on a socket; nothing is sent yet."""
         ...
 
 

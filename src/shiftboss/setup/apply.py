@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.plan import (
     Action,
+    ChangeOwner,
     Conflict,
     CreateFile,
     MakeDirectory,
     Plan,
+    ReloadEngine,
     StartProcess,
     UpdateGroup,
     WriteFile,
@@ -49,7 +51,10 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
         finally:
             if crontabs:  # also after they were put back: cron may have seen them in between
                 machine.cron.announce(*crontabs)
-    _turn_over(machine, site, groups, progress)
+    # what ends at Supervisor may start at the engine, and the other way round: never two copies of a unit
+    _turn_over(machine, site, [group for group in groups if group.change == "remove"], progress)
+    _reload(machine, site, plan.actions, progress)
+    _turn_over(machine, site, [group for group in groups if group.change != "remove"], progress)
     _start(machine, site, plan.actions, progress)
 
 
@@ -85,6 +90,8 @@ def _make_places(files: Files, actions: Iterable[Action]) -> None:
             files.make_directory(action.path, action.uid, action.gid, action.mode)
         elif isinstance(action, CreateFile):
             files.create_file(action.path, action.uid, action.gid, action.mode)
+        elif isinstance(action, ChangeOwner):
+            files.change_owner(action.path, action.type, action.uid, action.gid, action.mode)
 
 
 def _reread(machine: Machine, site: Site, groups: list[UpdateGroup], changes: FileChanges) -> None:
@@ -121,14 +128,31 @@ def _turn_over(machine: Machine, site: Site, groups: list[UpdateGroup], progress
         finished(machine.files, site, done)
 
 
-def _start(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:
-    starts = [action for action in actions if isinstance(action, StartProcess)]
-    if not starts:
+def _reload(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:
+    """Let the engine go by its manifests; wait until what ends there is gone."""
+    reloads = [action for action in actions if isinstance(action, ReloadEngine)]
+    if not reloads:
         return
-    supervisor = machine.supervisors.connect(site.supervisor)
-    for start in starts:
-        supervisor.start_process(start.name)
-        progress.step(f"started {start.target}")
+    ends = [address for action in reloads for address in action.restarts]
+    wait = max(action.stop_wait_seconds for action in reloads)
+    if ends:
+        progress.waiting(f"waiting for {', '.join(ends)} to finish the work in hand (up to {wait:.0f} s)")
+    engine = machine.engines.connect(site.api_socket)
+    try:
+        engine.reload(wait + _STOP_MARGIN_SECONDS if ends else 0)
+    except HostError as error:
+        names = ", ".join(action.target for action in reloads)
+        raise HostError(f"{names} is set up, but {error.message}", hint=error.hint) from error
+
+
+def _start(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:
+    for action in actions:
+        if isinstance(action, StartProcess):
+            if action.backend == "native":
+                machine.engines.connect(site.api_socket).start(action.name)
+            else:
+                machine.supervisors.connect(site.supervisor).start_process(action.name)
+            progress.step(f"started {action.target}")
 
 
 @dataclass

@@ -1,14 +1,15 @@
 """Which backend a server's units run on: what is configured, else what is found, and then it stays so."""
 
 from shiftboss.core.errors import HostError
-from shiftboss.core.spec import Site, UnitKind
+from shiftboss.core.spec import Site, SupervisorSite, UnitKind
 from shiftboss.host.machine import Machine
 
 
 def choose_backend(machine: Machine, site: Site, kind: UnitKind) -> str:
     """Return the backend for units of this kind that name none themselves.
 
-    What config.toml says, else what is installed here; raises HostError if nothing is.
+    What config.toml says; else for workers the Supervisor of a server, if it has one, and our own engine where
+    nothing is installed or where we are not root. Raises HostError if schedules have no cron.
     """
     configured = site.worker_backend if kind == "worker" else site.schedule_backend
     if configured:
@@ -17,7 +18,14 @@ def choose_backend(machine: Machine, site: Site, kind: UnitKind) -> str:
 
 
 def _found_for_workers(machine: Machine, site: Site) -> str:
-    machine.supervisors.locate(site.supervisor)  # raises what is missing, with the command that installs it
+    if not site.system and site.supervisor == SupervisorSite():
+        return "native"
+    try:
+        machine.supervisors.locate(site.supervisor)
+    except HostError:
+        if site.supervisor != SupervisorSite():  # one was named: that it is not there must be said
+            raise
+        return "native"
     return "supervisor"
 
 

@@ -10,7 +10,16 @@ from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.names import address
-from shiftboss.core.plan import Override, Plan, RemoveFile, StartProcess, UpdateGroup, WriteFile, merge
+from shiftboss.core.plan import (
+    Override,
+    Plan,
+    ReloadEngine,
+    RemoveFile,
+    StartProcess,
+    UpdateGroup,
+    WriteFile,
+    merge,
+)
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.core.tables import ProjectFile
 from shiftboss.host.machine import Machine
@@ -52,6 +61,9 @@ class Change(Struct, frozen=True):
     def concerned(self) -> tuple[Unit, ...]:
         """The units that must be proven to run afterwards: those asked for, and those that (re)start."""
         started = {a.target for a in self.plan.actions if isinstance(a, UpdateGroup | StartProcess)}
+        for action in self.plan.actions:
+            if isinstance(action, ReloadEngine):
+                started |= {*action.starts, *action.restarts}
         written = {a.path for a in self.plan.actions if isinstance(a, WriteFile)}
         units = (unit for project in self.projects for unit in project.units)
         return tuple(

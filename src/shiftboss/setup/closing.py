@@ -16,6 +16,7 @@ from shiftboss.setup.due import next_runs
 _SERVICES = {
     "supervisor": (("supervisor", "supervisord"), "systemctl enable supervisor"),
     "cron": (("cron", "crond", "cronie"), "systemctl enable cron"),
+    "native": (("shiftboss",), "shiftboss service install"),
 }
 
 _RUNS_SHOWN = 3
@@ -33,7 +34,7 @@ def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
 
 def _about(machine: Machine, unit: Unit) -> Iterator[str]:
     yield f"log of {unit.address}: {unit.log_path}"
-    if isinstance(unit, Worker):
+    if isinstance(unit, Worker) and unit.backend == "supervisor":
         name = supervisor_name(unit.project.name, unit.name)
         target = f"'{name}:*'" if unit.processes > 1 else name
         yield f"also: supervisorctl status {target}; supervisorctl restart {target}"

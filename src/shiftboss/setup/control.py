@@ -1,6 +1,6 @@
 """Start, stop and restart workers, and wait until it is true."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -42,10 +42,20 @@ def start(
     verify_workers(machine, site, chosen, marks, progress, patience_seconds=patience_seconds)
 
 
-def stop(machine: Machine, site: Site, selections: Iterable[Selection], progress: Progress) -> None:
-    """Stop processes and wait until they are gone, each up to the stop wait of its worker."""
+def stop(
+    machine: Machine,
+    site: Site,
+    selections: Iterable[Selection],
+    progress: Progress,
+    *,
+    keep: bool = False,
+) -> None:
+    """Stop processes and wait until they are gone, each up to the stop wait of its worker.
+
+    With `keep` they stay stopped after a boot; UserError if a backend cannot do that.
+    """
     chosen = tuple(selections)
-    _each(machine, site, chosen, lambda live, worker, process: live.stop(worker, process))
+    _each(machine, site, chosen, lambda live, worker, process: live.stop(worker, process, keep=keep))
     _wait_until_gone(machine, site, chosen, progress)
     for selection in chosen:
         progress.step(f"stopped {', '.join(selection.addresses)}")
@@ -57,11 +67,46 @@ def restart(
     """Stop and start processes; return their old and new pids, verified to stay up."""
     chosen = tuple(selections)
     before = _pids(machine, site, chosen)
-    _each(machine, site, chosen, lambda live, worker, process: live.stop(worker, process))
-    _wait_until_gone(machine, site, chosen, progress)
-    start(machine, site, chosen, progress, patience_seconds=_PATIENCE_SECONDS)
+    marks = mark_logs(machine, (selection.worker for selection in chosen))
+    left = tuple(selection for selection in chosen if not _replace(machine, site, selection))
+    if left:
+        _each(machine, site, left, lambda live, worker, process: live.stop(worker, process))
+        _wait_until_gone(machine, site, left, progress)
+        _each(machine, site, left, lambda live, worker, process: live.start(worker, process))
+    _wait_until_replaced(machine, site, [s for s in chosen if s not in left], before, progress)
+    verify_workers(machine, site, chosen, marks, progress, patience_seconds=_PATIENCE_SECONDS)
     after = _pids(machine, site, chosen)
     return tuple(Restarted(name, before.get(name), pid) for name, pid in after.items())
+
+
+def _replace(machine: Machine, site: Site, selection: Selection) -> bool:
+    """Ask the backend to replace processes, which it then does even if we are interrupted; False if it cannot."""
+    live = live_workers(machine, site, selection.worker.backend)
+    answers = [live.restart(selection.worker, process) for process in selection.processes]
+    return all(answers)
+
+
+def _wait_until_replaced(
+    machine: Machine,
+    site: Site,
+    selections: list[Selection],
+    before: Mapping[str, int],
+    progress: Progress,
+) -> None:
+    wait = max((selection.worker.stop.wait_seconds for selection in selections), default=0)
+    deadline = machine.clock.monotonic() + wait + _STOP_MARGIN_SECONDS
+    while selections:
+        now = _pids(machine, site, selections)
+        left = [name for name, pid in now.items() if before.get(name) == pid]
+        if not left:
+            return
+        if machine.clock.monotonic() > deadline:
+            raise HostError(
+                f"cannot restart {', '.join(left)}: the old process is still there after {wait} s",
+                hint="See what it does (ps, strace).",
+            )
+        progress.waiting(f"waiting for {', '.join(left)} to finish its work (up to {wait} s)")
+        machine.clock.sleep(_POLL_SECONDS)
 
 
 def _each(

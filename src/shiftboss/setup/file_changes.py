@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from shiftboss.backends.native_manifest import manifest_directory
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.plan import RemoveFile, WriteFile
 from shiftboss.core.spec import Site
@@ -45,7 +46,12 @@ class FileChanges:
 
     def __init__(self, files: Files, site: Site) -> None:
         self._files = files
-        self._own_directories = {os.path.dirname(site.config_file), site.projects_d, site.state}
+        self._own_directories = {
+            os.path.dirname(site.config_file),
+            site.projects_d,
+            site.state,
+            manifest_directory(site),
+        }
         self._actions: list[FileAction] = []
         self._new: dict[str, str] = {}
         self._old: dict[str, str] = {}

@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from shiftboss.backends import native as native_backend
 from shiftboss.backends import supervisor as supervisor_backend
+from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.facts import EngineUnit
+from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Worker
 from shiftboss.core.status import ProcessStatus
 from shiftboss.host.machine import Machine
@@ -21,8 +25,16 @@ class LiveWorkers(Protocol):
         """Ask for a process to be started."""
         ...
 
-    def stop(self, worker: Worker, process: int) -> None:
-        """Ask for a process to be stopped."""
+    def stop(self, worker: Worker, process: int, *, keep: bool = False) -> None:
+        """Ask for a process to be stopped; with `keep` it stays so after a boot (UserError if that cannot be had)."""
+        ...
+
+    def restart(self, worker: Worker, process: int) -> bool:
+        """Ask for a process to be replaced; False: this backend must be asked to stop it and then to start it."""
+        ...
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what is wrong with the backend itself, in sentences."""
         ...
 
 
@@ -41,12 +53,71 @@ class SupervisorLive:
         """Start a process; one that runs already is no error."""
         self._supervisor.start_process(supervisor_backend.process_name(worker, process))
 
-    def stop(self, worker: Worker, process: int) -> None:
+    def stop(self, worker: Worker, process: int, *, keep: bool = False) -> None:
         """Stop a process; one that is stopped already is no error."""
+        if keep:
+            raise UserError(
+                f"cannot keep {worker.address} stopped over a reboot: Supervisor starts everything then",
+                hint=f"Stop it without --keep, or take it out: shiftboss remove {worker.address}",
+            )
         self._supervisor.stop_process(supervisor_backend.process_name(worker, process))
 
+    def restart(self, worker: Worker, process: int) -> bool:
+        """Supervisor knows only stop and start."""
+        return False
 
-_LIVE: Mapping[str, Callable[[Machine, Site], LiveWorkers]] = {"supervisor": SupervisorLive}
+    def troubles(self) -> tuple[str, ...]:
+        """Supervisor tells none."""
+        return ()
+
+
+class NativeLive:
+    """Workers at our own engine."""
+
+    def __init__(self, machine: Machine, site: Site) -> None:
+        self._engine = machine.engines.connect(site.api_socket)
+        self._socket = site.api_socket
+        self._troubles: tuple[str, ...] = ()
+
+    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
+        """Ask for everything in one call."""
+        facts = self._engine.facts()
+        if facts is None:
+            raise HostError(f"shiftboss is not running: nobody answers at {self._socket}", hint=START_HINT)
+        units = {unit.address: unit for unit in facts.units}
+        chosen = list(workers)
+        logs = [f"{w.address}: {units[w.address].trouble}" for w in chosen if _is_troubled(units, w)]
+        self._troubles = (*facts.troubles, *logs)
+        return {worker.address: native_backend.live(worker, units.get(worker.address)) for worker in chosen}
+
+    def start(self, worker: Worker, process: int) -> None:
+        """Start a process; one that runs already is no error."""
+        self._engine.start(address(worker.project.name, worker.name, process))
+
+    def stop(self, worker: Worker, process: int, *, keep: bool = False) -> None:
+        """Stop a process; one that is stopped already is no error."""
+        self._engine.stop(address(worker.project.name, worker.name, process), keep=keep)
+
+    def restart(self, worker: Worker, process: int) -> bool:
+        """Replace a process."""
+        self._engine.restart(address(worker.project.name, worker.name, process))
+        return True
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""
+        return self._troubles
+
+
+def _is_troubled(units: Mapping[str, EngineUnit], worker: Worker) -> bool:
+    unit = units.get(worker.address)
+    return unit is not None and unit.trouble is not None
+
+
+START_HINT = "Start it: shiftboss service install (at boot too), or here and now: shiftboss up"
+_LIVE: Mapping[str, Callable[[Machine, Site], LiveWorkers]] = {
+    "supervisor": SupervisorLive,
+    "native": NativeLive,
+}
 
 
 @lru_cache(maxsize=16)  # it is asked many times a second while something is waited for

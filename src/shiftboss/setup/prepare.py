@@ -7,8 +7,15 @@ from msgspec.structs import replace
 from shiftboss.backends.contract import Backend, Wanted
 from shiftboss.backends.registry import BACKENDS
 from shiftboss.core.errors import HostError
-from shiftboss.core.facts import AskSupervisor, Query, ReadFile, ReadMatching, StatPath
-from shiftboss.core.managed import read_seal
+from shiftboss.core.facts import (
+    AskEngine,
+    AskSupervisor,
+    FindEngineAccount,
+    Query,
+    ReadFile,
+    ReadMatching,
+    StatPath,
+)
 from shiftboss.core.plan import Override, Plan, UpdateGroup, merge
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
@@ -68,7 +75,9 @@ class Planner:
         except HostError:  # its directory is not even there
             return False
         return any(
-            _is_ours(text, wanted.project.name) for answer in answers.values() for text in _texts(answer)
+            backend.is_left_of(wanted.project.name, text)
+            for answer in answers.values()
+            for text in _texts(answer)
         )
 
     def _ask(self, queries: Iterable[Query]) -> dict[Query, object]:
@@ -100,14 +109,13 @@ def _answer(machine: Machine, site: Site, query: Query) -> object:
                 site.supervisor
             )  # raises what is wrong, if it could not be found
             return machine.supervisors.connect(located).facts()
+        case AskEngine():
+            return machine.engines.connect(site.api_socket).facts()
+        case FindEngineAccount():
+            return machine.accounts.engine()
 
 
 def _texts(answer: object) -> list[str]:
     if isinstance(answer, dict):
         return [text for text in answer.values() if isinstance(text, str)]
     return [answer] if isinstance(answer, str) else []
-
-
-def _is_ours(text: str, project: str) -> bool:
-    seal = read_seal(text)
-    return seal is not None and seal.address.partition("/")[0] == project

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.facts import Usage
 from shiftboss.core.spec import Schedule, Site, Worker
-from shiftboss.core.staleness import runs_old_release
+from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
@@ -66,6 +66,7 @@ class Report(Struct, frozen=True):
 
     projects: tuple[ProjectReport, ...]
     errors: tuple[ShiftbossError, ...] = field(default=())
+    troubles: tuple[str, ...] = ()
 
     @property
     def as_desired(self) -> bool:
@@ -82,26 +83,29 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     """Return the live state of these projects; a backend that does not answer leaves its states None."""
     resolved = tuple(projects)
     workers = [unit for project in resolved for unit in project.units if isinstance(unit, Worker)]
-    statuses, errors = _statuses(machine, site, workers)
+    statuses, errors, troubles = _statuses(machine, site, workers)
     observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
     reports = tuple(observer.project(project) for project in resolved)
-    return Report(reports, (*errors, *observer.errors))
+    return Report(reports, (*errors, *observer.errors), troubles)
 
 
 def _statuses(
     machine: Machine, site: Site, workers: Iterable[Worker]
-) -> tuple[dict[str, tuple[ProcessStatus, ...]], list[ShiftbossError]]:
+) -> tuple[dict[str, tuple[ProcessStatus, ...]], list[ShiftbossError], tuple[str, ...]]:
     statuses: dict[str, tuple[ProcessStatus, ...]] = {}
     errors: list[ShiftbossError] = []
+    troubles: list[str] = []
     groups: dict[str, list[Worker]] = {}
     for worker in workers:
         groups.setdefault(worker.backend, []).append(worker)
     for backend, group in groups.items():
         try:
-            statuses |= live_workers(machine, site, backend).statuses(group)
+            live = live_workers(machine, site, backend)
+            statuses |= live.statuses(group)
+            troubles += live.troubles()
         except ShiftbossError as error:
             errors.append(error)
-    return statuses, errors
+    return statuses, errors, tuple(troubles)
 
 
 @dataclass
@@ -145,14 +149,17 @@ class _Observer:
         )
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
-        if not process.pid:
+        pid = process.pid
+        if not pid:
             return process
-        directory = self.machine.processes.working_directory(process.pid)
-        own = self.usage.get(process.pid)
+        if process.stale is None:  # the backend does not know
+            directory = self.machine.processes.working_directory(pid)
+            stale = runs_old_release(directory, root, release)
+            process = replace(process, stale=stale, deleted=is_deleted(directory))
+        own = self.usage.get(pid)
         return replace(
             process,
-            stale=runs_old_release(directory, root, release),
-            memory_bytes=self._memory(process.pid) if own else None,
+            memory_bytes=self._memory(pid) if own else None,
             cpu_percent=own.cpu_percent if own else None,
         )
 

@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.1
 _MARGIN_SECONDS = 20
 _TAIL_BYTES = 16 * 1024
 _LINES_READ = 60
-_FAILED = frozenset({"BACKOFF", "FATAL", "EXITED"})
+_FAILED = frozenset({"BACKOFF", "FATAL", "EXITED", "WAITING"})
 
 
 class LogMark(Struct, frozen=True):
@@ -88,7 +88,7 @@ def failure(machine: Machine, worker: Worker, process: ProcessStatus, mark: LogM
     quoted = "".join(f"\n    {line}" for line in telling_lines(lines))
     return HostError(
         f"{worker.address}:{process.process} does not stay up ({process.state}): {cause}{_port_owner(machine, texts)}",
-        hint=f"Log: {worker.log_path}{quoted}\n{_what_next(process, worker.address)}",
+        hint=f"Log: {worker.log_path}{quoted}\n{_what_next(process, worker)}",
     )
 
 
@@ -99,10 +99,13 @@ def _written(machine: Machine, path: str, mark: LogMark | None) -> bytes:
     return machine.files.tail(path, min(new, _TAIL_BYTES))
 
 
-def _what_next(process: ProcessStatus, address: str) -> str:
+def _what_next(process: ProcessStatus, worker: Worker) -> str:
+    who = "Supervisor" if worker.backend == "supervisor" else "shiftboss"
     if process.state == "FATAL":
-        return f"Supervisor gave it up; once it is mended: shiftboss start {address}"
-    return f"Supervisor keeps trying; take it out with: shiftboss remove {address}"
+        return f"{who} gave it up; once it is mended: shiftboss start {worker.address}"
+    if process.state == "EXITED":
+        return f"Once it is mended: shiftboss start {worker.address}; to take it out: shiftboss remove {worker.address}"
+    return f"{who} keeps trying; take it out with: shiftboss remove {worker.address}"
 
 
 def _port_owner(machine: Machine, texts: tuple[str, ...]) -> str:

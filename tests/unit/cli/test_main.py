@@ -138,7 +138,7 @@ def test_not_as_desired_gives_3(shop: Shop, sh: Run) -> None:
     status = sh("status")
     assert status.code == 3
     assert "shop/queue: ended by an error (exit status 1)" in status.out
-    assert "revive it: shiftboss start shop/queue" in status.out
+    assert "once it is mended: shiftboss start shop/queue" in status.out
     assert sh("plan", "--check").code == 3
     assert sh("plan").code == 0
 
@@ -270,6 +270,7 @@ def test_json_is_all_that_is_on_standard_output(shop: Shop, sh: Run) -> None:
     assert list(status["projects"][0]["workers"][0]) == ["name", "preset", "backend", "command", "processes"]
     assert list(status["projects"][0]["workers"][0]["processes"][0]) == [
         "process", "state", "pid", "uptime_seconds", "restarts", "stale", "exit_reason", "memory_bytes", "cpu_percent",
+        "deleted",
     ]  # fmt: skip
     plan = json.loads(sh("scale", "shop/queue", "2", "--dry-run", "--json").out)
     assert plan["actions"][0]["path"] == "/etc/shiftboss/projects/shop.toml"

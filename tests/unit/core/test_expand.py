@@ -397,6 +397,17 @@ def test_a_singleton_with_two_processes_is_refused_with_the_reason() -> None:
     assert error.where == f"{WHERE}.processes"
 
 
+def test_a_singleton_may_run_as_several_processes_when_the_option_takes_its_reason_away() -> None:
+    wanted: dict[str, Any] = {"preset": "huey", "processes": 2, "options": {"app": "tasks.huey"}}
+    assert refusal(wanted).hint == "Set it to 1, or remove it, or set options.no_periodic = true."
+
+    wanted["options"]["no_periodic"] = True
+    unit = worker(wanted)
+
+    assert unit.processes == 2
+    assert "--no-periodic" in unit.argv
+
+
 @pytest.mark.parametrize(
     ("keys", "seconds"),
     [

@@ -35,7 +35,7 @@ def test_merged_plans_keep_their_order_and_say_each_note_once() -> None:
 
 
 def test_restarts_are_those_of_all_actions_once() -> None:
-    plan = Plan((CHANGE, REMOVE, CHANGE, StartProcess("shop/x:1", "shop_x:shop_x")))
+    plan = Plan((CHANGE, REMOVE, CHANGE, StartProcess("shop/x:1", "shop_x:shop_x", "supervisor")))
 
     assert plan.restarts == ("shop/old:1", "shop/q:1", "shop/q:2")
 
@@ -68,7 +68,7 @@ def test_a_plan_is_told_in_words() -> None:
             CHANGE,
             REMOVE,
             UpdateGroup("shop/new", "shop_new", "add"),
-            StartProcess("shop/dead:1", "shop_dead:shop_dead"),
+            StartProcess("shop/dead:1", "shop_dead:shop_dead", "supervisor"),
         ),
         untouched=("shop/b", "other/q"),
     )

@@ -80,6 +80,7 @@ def test_a_minimal_preset() -> None:
         ({"cron": "* * * * *"}, "a schedule has one, a worker has none"),
         ({"kind": "schedule"}, "a schedule has one, a worker has none"),
         ({"singleton": "because", "processes": 2}, "a singleton has one"),
+        ({"singleton": "because", "singleton_unless": "y"}, "'y' is not a boolean option"),
         ({"source": ""}, "source: missing"),
         ({"detect": [{"file": ["x"]}]}, "detect"),
     ],

@@ -146,7 +146,9 @@ class FakeShell:
 
 def entry(address: str = "shop/queue", processes: int = 1, **changes: Any) -> wire.Entry:
     """Return an entry; `policy_…` and `stop_…` go to the policy and the stop terms."""
-    policy = {key.removeprefix("policy_"): changes.pop(key) for key in [*changes] if key.startswith("policy_")}
+    policy = {
+        key.removeprefix("policy_"): changes.pop(key) for key in [*changes] if key.startswith("policy_")
+    }
     stop = {key.removeprefix("stop_"): changes.pop(key) for key in [*changes] if key.startswith("stop_")}
     fields: dict[str, Any] = {
         "address": address,

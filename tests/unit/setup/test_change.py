@@ -31,7 +31,7 @@ def test_a_backend_that_is_configured_never_flips() -> None:
 
     with pytest.raises(UserError, match="'nomad' is no backend for a worker") as error:
         shop.set_up(QUEUE)
-    assert "Known: supervisor." in error.value.hint
+    assert "Known: supervisor, native." in error.value.hint
 
 
 @pytest.mark.parametrize("backend", ["logrotate", "cron", "Supervisor", ""])
@@ -229,16 +229,21 @@ def test_nothing_is_changed_in_a_read_only_conf_dir() -> None:
 ANN = Account("ann", 1000, 1000, "ann", "/home/ann", "/bin/bash")
 
 
+CONFIG_OF_ANN = "/home/ann/.config/shiftboss"
+ON_SUPERVISOR = '[backend]\nworkers = "supervisor"\n'
+
+
 def shop_of_ann() -> Shop:
     """Return a server on which an ordinary user has a project."""
     shop = Shop(fake_machine(ANN))
-    for path in ("/home/ann", ROOT, "/infra/logs/projects"):
+    for path in ("/home/ann", CONFIG_OF_ANN, ROOT, "/infra/logs/projects"):
         shop.machine.files.directory(path, uid=1000, gid=1000)
     return shop
 
 
 def test_a_user_without_rights_is_sent_to_root_and_nothing_is_changed() -> None:
     shop = shop_of_ann()
+    shop.machine.files.write(f"{CONFIG_OF_ANN}/config.toml", ON_SUPERVISOR, uid=1000)
 
     with pytest.raises(
         HostError, match=r"^cannot write /etc/supervisor/conf\.d/.*: permission denied$"
@@ -252,12 +257,28 @@ def test_a_user_without_rights_is_sent_to_root_and_nothing_is_changed() -> None:
 def test_an_ordinary_user_sets_up_an_own_project_on_an_own_supervisor() -> None:
     shop = shop_of_ann()
     shop.machine.files.directory("/etc/supervisor/conf.d", uid=1000, gid=1000)
+    shop.machine.files.write(f"{CONFIG_OF_ANN}/config.toml", ON_SUPERVISOR, uid=1000)
 
     shop.set_up(QUEUE)
 
     assert shop.machine.supervisord.states() == {"shop_queue:shop_queue": "RUNNING"}
     assert "user=" not in shop.machine.files.text(CONF_FILE)
     assert 'user = "ann"' in shop.machine.files.text("/home/ann/.config/shiftboss/projects/shop.toml")
+    assert shop.prepared_apply().plan.actions == ()
+
+
+def test_an_ordinary_user_needs_nothing_but_our_own_engine() -> None:
+    shop = shop_of_ann()
+
+    shop.set_up(QUEUE)
+
+    facts = shop.machine.engine.facts()
+    assert facts
+    assert [unit.address for unit in facts.units] == ["shop/queue"]
+    assert shop.machine.files.text(f"{CONFIG_OF_ANN}/config.toml") == '[backend]\nworkers = "native"\n'
+    node = shop.machine.files.node(LOGS)
+    assert node is not None
+    assert (node.uid, node.mode) == (1000, 0o750)
     assert shop.prepared_apply().plan.actions == ()
 
 

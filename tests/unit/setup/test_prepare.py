@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
-from tests.shop import CONF_FILE, CRON_FILE, PROJECT_FILE, QUEUE, SCHEDULER, Shop, deploy, kinds
+from tests.shop import CONF_FILE, CONFIG, CRON_FILE, PROJECT_FILE, QUEUE, SCHEDULER, Shop, deploy, kinds
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.plan import UpdateGroup, WriteFile
@@ -164,6 +164,7 @@ def uninstalled(shop: Shop) -> None:
 def test_without_supervisor_workers_are_refused_and_nothing_is_changed(
     shop: Shop, fault: Callable[[Shop], None], message: str
 ) -> None:
+    shop.machine.files.write(CONFIG, '[backend]\nworkers = "supervisor"\n')
     fault(shop)
     before = shop.machine.files.snapshot()
 

@@ -1,0 +1,180 @@
+"""Workers on our own keeper and engine: one manifest for each project, and only what differs is touched."""
+
+from collections.abc import Iterable
+
+from shiftboss.backends.contract import Wanted
+from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
+from shiftboss.backends.native_manifest import entry_of, manifest_path, render
+from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
+from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
+from shiftboss.core.spec import Unit, UnitKind, Worker
+from shiftboss.core.status import ProcessStatus
+from shiftboss.core.wire import Entry, fingerprint
+
+# environment variables may be secrets: only root and the keeper read it
+_MODE = 0o600
+# ended, and nothing but a request revives it
+_DOWN = frozenset({"FATAL", "EXITED"})
+
+
+class NativeBackend:
+    """The translator for our own engine."""
+
+    name = "native"
+    kinds: frozenset[UnitKind] = frozenset({"worker"})
+
+    def holds(self, unit: Unit) -> bool:
+        """Tell whether a unit belongs here."""
+        return isinstance(unit, Worker) and unit.backend == self.name
+
+    def is_left_of(self, project: str, text: str) -> bool:
+        """Tell whether a text that `queries` asked for is a file of ours for this project: a manifest always is."""
+        return True
+
+    def queries(self, wanted: Wanted) -> tuple[Query, ...]:
+        """Name what `plan` must know: our manifest, the engine, the logs."""
+        workers = _workers(wanted)
+        manifest = ReadFile(manifest_path(wanted.site, wanted.project.name))
+        return (manifest, AskEngine(), *native_log_queries(wanted, workers))
+
+    def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
+        """Return the actions that make the engine run exactly the wanted workers of this project."""
+        workers = _workers(wanted)
+        logs = plan_native_logs(wanted, workers, answers, override)
+        if logs.conflicts:
+            return logs
+        before = answers[ReadFile(manifest_path(wanted.site, wanted.project.name))]
+        assert before is None or isinstance(before, str)
+        facts = answers[AskEngine()]
+        assert facts is None or isinstance(facts, EngineFacts)
+        entries = tuple(entry_of(worker) for worker in workers)
+        file = _file(wanted, entries, before)
+        difference = _Difference(wanted.project.name, entries, facts, changes_file=bool(file.actions))
+        return merge((logs, file, difference.plan()))
+
+
+def _workers(wanted: Wanted) -> tuple[Worker, ...]:
+    return tuple(unit for unit in wanted.units if isinstance(unit, Worker))
+
+
+def _file(wanted: Wanted, entries: tuple[Entry, ...], before: str | None) -> Plan:
+    name, path = wanted.project.name, manifest_path(wanted.site, wanted.project.name)
+    if not entries:
+        return Plan(actions=(RemoveFile(name, path, before),)) if before is not None else Plan()
+    text = render(wanted.project, entries)
+    return Plan() if text == before else Plan(actions=(WriteFile(name, path, text, before, _MODE),))
+
+
+class _Difference:
+    """What the engine runs of a project against what it should run."""
+
+    def __init__(
+        self, project: str, entries: tuple[Entry, ...], facts: EngineFacts | None, *, changes_file: bool
+    ) -> None:
+        self._project = project
+        self._entries = {entry.address: entry for entry in entries}
+        self._runs = facts is not None
+        self._units = {unit.address: unit for unit in (facts.units if facts else ()) if _is_of(unit, project)}
+        self._changes_file = changes_file
+
+    def plan(self) -> Plan:
+        """Return what the engine must be told, and what is as it should be."""
+        differing = {name for name, entry in self._entries.items() if not self._goes_by(entry)}
+        gone = {name for name, unit in self._units.items() if name not in self._entries and unit.processes}
+        same = [name for name in self._entries if name not in differing]
+        reload = self._reload(differing, gone) if differing or gone or self._changes_file else None
+        starts = [start for name in same for start in _starts(self._units[name])]
+        started = {start.target.partition(":")[0] for start in starts}
+        return Plan(
+            actions=(*([reload] if reload and self._matters(reload) else []), *starts),
+            notes=tuple(note for name in same for note in _stopped(self._units[name])),
+            untouched=tuple(name for name in same if name not in started),
+        )
+
+    def _matters(self, reload: ReloadEngine) -> bool:
+        """A manifest that is removed while no engine runs need not be told to anybody."""
+        return self._runs or bool(reload.starts)
+
+    def _goes_by(self, entry: Entry) -> bool:
+        unit = self._units.get(entry.address)
+        return unit is not None and unit.fingerprint == fingerprint(entry)
+
+    def _reload(self, differing: set[str], gone: set[str]) -> ReloadEngine:
+        ends = [a for name in sorted(gone) for a in _addresses(self._units[name].processes, name)]
+        restarts = [a for name in sorted(differing) for a in self._restarts(name)]
+        surplus = [a for name in sorted(differing) for a in self._surplus(name)]
+        waits = [self._entries[name].stop.wait_seconds for name in differing]
+        return ReloadEngine(
+            self._project,
+            starts=tuple(target for name in sorted(differing) for target in self._starts(name)),
+            restarts=tuple(sorted({*ends, *restarts, *surplus})),
+            ends=tuple(sorted({*ends, *surplus})),
+            stop_wait_seconds=max(waits, default=0),
+        )
+
+    def _starts(self, name: str) -> Iterable[str]:
+        """Return a new unit, or the processes that a known one gets in addition."""
+        if name not in self._units:
+            return (name,)
+        known = {process.number for process in self._units[name].processes}
+        wanted = range(1, self._entries[name].policy.processes + 1)
+        return [f"{name}:{number}" for number in wanted if number not in known]
+
+    def _restarts(self, name: str) -> Iterable[str]:
+        unit = self._units.get(name)
+        if unit is None or unit.revision == self._entries[name].revision:
+            return ()
+        return _addresses(unit.processes, name)
+
+    def _surplus(self, name: str) -> Iterable[str]:
+        unit, most = self._units.get(name), self._entries[name].policy.processes
+        return _addresses((p for p in unit.processes if p.number > most), name) if unit else ()
+
+
+def _is_of(unit: EngineUnit, project: str) -> bool:
+    return unit.address.partition("/")[0] == project
+
+
+def _addresses(processes: Iterable[EngineProcess], name: str) -> list[str]:
+    return [f"{name}:{process.number}" for process in processes if process.pid]
+
+
+def _starts(unit: EngineUnit) -> list[StartProcess]:
+    targets = [f"{unit.address}:{p.number}" for p in unit.processes if p.up and p.state in _DOWN]
+    return [StartProcess(target, target, NativeBackend.name) for target in targets]
+
+
+def _stopped(unit: EngineUnit) -> tuple[str, ...]:
+    stopped = [process for process in unit.processes if not process.up]
+    targets = (
+        [unit.address]
+        if len(stopped) == len(unit.processes)
+        else [f"{unit.address}:{process.number}" for process in stopped]
+    )
+    return tuple(
+        f"{target} is stopped by hand; start it with: shiftboss start {target}"
+        for target in (targets if stopped else ())
+    )
+
+
+def live(worker: Worker, unit: EngineUnit | None) -> tuple[ProcessStatus, ...]:
+    """Return the processes of a worker as the engine tells them; state None for one that it does not have."""
+    found = {process.number: process for process in (unit.processes if unit else ())}
+    numbers = sorted({*range(1, worker.processes + 1), *found})
+    return tuple(
+        _status(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
+    )
+
+
+def _status(process: EngineProcess) -> ProcessStatus:
+    uptime = process.uptime_seconds
+    return ProcessStatus(
+        process.number,
+        process.state,
+        pid=process.pid,
+        uptime_seconds=None if uptime is None else int(uptime),
+        restarts=process.restarts,
+        stale=process.stale if process.pid else None,
+        deleted=process.deleted if process.pid else None,
+        exit_reason=process.reason,
+    )

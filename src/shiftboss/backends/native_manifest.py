@@ -1,0 +1,64 @@
+"""A worker as an entry of the manifest: what keeper and engine are told of it."""
+
+from shiftboss.core.spec import Account, Project, Site, Worker
+from shiftboss.core.wire import Entry, Policy, StopTerms, manifest_text, with_revision
+
+_UMASK = 0o022
+
+
+def manifest_path(site: Site, project: str) -> str:
+    """Return where the manifest of a project is."""
+    return f"{manifest_directory(site)}/{project}.json"
+
+
+def manifest_directory(site: Site) -> str:
+    """Return the directory that the keeper reads."""
+    return f"{site.state}/manifest"
+
+
+def render(project: Project, entries: tuple[Entry, ...]) -> str:
+    """Return the text of a project's manifest."""
+    return manifest_text(project.name, entries)
+
+
+def entry_of(worker: Worker) -> Entry:
+    """Return the entry of a worker, with its revision."""
+    project, account = worker.project, worker.project.account
+    return with_revision(
+        Entry(
+            address=worker.address,
+            argv=worker.argv,
+            user=account.name,
+            uid=account.uid,
+            gid=account.gid,
+            groups=_supplementary(account),
+            home=account.home,
+            shell=account.shell,
+            path=project.path,
+            directory=project.current,
+            current=project.current,
+            revision="",
+            environment=dict(project.environment) | dict(worker.environment),
+            umask=_UMASK,
+            processes_max=worker.processes,
+            stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
+            policy=_policy(worker),
+        )
+    )
+
+
+def _supplementary(account: Account) -> tuple[int, ...]:
+    return tuple(sorted(set(account.groups) - {account.gid}))
+
+
+def _policy(worker: Worker) -> Policy:
+    return Policy(
+        kind="worker",
+        preset=worker.preset,
+        processes=worker.processes,
+        start_seconds=float(worker.start_seconds),
+        log_path=worker.log_path,
+        log_max_bytes=worker.log.max_bytes,
+        log_backups=worker.log.backups,
+        exit_meanings={str(code): words for code, words in worker.exit_meanings},
+    )

@@ -1,0 +1,67 @@
+"""The `Engine` port: our own engine, asked over its socket."""
+
+from shiftboss.api import calls
+from shiftboss.api.client import Client, NotRunningError
+from shiftboss.core.facts import EngineFacts, EngineProcess, EngineUnit
+
+
+class NativeEngine:
+    """The engine behind one socket. Every call connects anew: it may have been started again in between."""
+
+    def __init__(self, socket: str) -> None:
+        self._path = socket
+
+    def facts(self) -> EngineFacts | None:
+        """Return everything it runs; None if nobody listens."""
+        try:
+            with Client(self._path) as client:
+                status = client.status()
+        except NotRunningError:
+            return None
+        units = tuple(_unit(unit) for project in status.projects for unit in project.units)
+        return EngineFacts(status.version, units, status.troubles)
+
+    def reload(self, wait_seconds: float) -> None:
+        """Have the manifest read again; raises HostError for one that the keeper refuses."""
+        with Client(self._path) as client:
+            client.reload(wait_seconds=wait_seconds)
+
+    def start(self, target: str) -> None:
+        """Have processes run."""
+        with Client(self._path) as client:
+            client.start(target)
+
+    def stop(self, target: str, *, keep: bool = False) -> None:
+        """Have processes not run."""
+        with Client(self._path) as client:
+            client.stop(target, keep=keep)
+
+    def restart(self, target: str) -> None:
+        """Have processes replaced."""
+        with Client(self._path) as client:
+            client.restart(target)
+
+
+def _unit(unit: calls.UnitStatus) -> EngineUnit:
+    return EngineUnit(
+        address=unit.address,
+        fingerprint=unit.fingerprint,
+        revision=unit.revision,
+        processes=tuple(_process(process) for process in unit.processes),
+        override=unit.override,
+        trouble=unit.log_trouble,
+    )
+
+
+def _process(process: calls.ProcessStatus) -> EngineProcess:
+    return EngineProcess(
+        number=process.process,
+        state=process.state,
+        up=process.wish == "up",
+        pid=process.pid,
+        uptime_seconds=process.uptime_seconds,
+        restarts=process.restarts,
+        stale=process.stale,
+        deleted=process.deleted,
+        reason=process.reason,
+    )
