@@ -19,7 +19,7 @@ from shiftboss.backends.supervisor_rules import (
     read_program,
 )
 from shiftboss.core.errors import HostError, UserError
-from shiftboss.core.spec import Environment, Worker
+from shiftboss.core.spec import Environment, Restart, Worker
 
 START_RETRIES = 60
 # Both stand for nothing, and keep apart what Supervisor must not see side by side.
@@ -64,7 +64,8 @@ def program_of(worker: Worker, *, system: bool) -> Program:
         directory=project.current,
         user=project.account.name if system else "",
         start_seconds=worker.start_seconds,
-        start_retries=START_RETRIES,
+        start_retries=worker.restart_limit or START_RETRIES,
+        autorestart=_AUTORESTART[worker.restart],
         stop_signal=worker.stop.signal,
         stop_wait_seconds=worker.stop.wait_seconds,
         stop_as_group=worker.stop.scope == "group",
@@ -100,10 +101,9 @@ def render(worker: Worker, *, system: bool) -> str:
         *([f"user={_literal(program.user)}"] if program.user else []),
         f"numprocs={worker.processes}",
         "autostart=true",
-        "autorestart=true",
+        f"autorestart={program.autorestart}",
         f"startsecs={program.start_seconds}",
-        "; Supervisor gives up for good after these tries. It waits 1 s, 2 s, 3 s ... between them: 60 tries",
-        "; last half an hour, so that a database that is away for some minutes does not end the worker.",
+        *(_RETRIES if program.start_retries == START_RETRIES else ()),
         f"startretries={program.start_retries}",
         f"stopsignal={program.stop_signal}",
         f"stopwaitsecs={program.stop_wait_seconds}",
@@ -120,6 +120,11 @@ def render(worker: Worker, *, system: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+_AUTORESTART: dict[Restart, str] = {"always": "true", "on-failure": "unexpected", "never": "false"}
+_RETRIES = (
+    "; Supervisor gives up for good after these tries. It waits 1 s, 2 s, 3 s ... between them: 60 tries",
+    "; last half an hour, so that a database that is away for some minutes does not end the worker.",
+)
 _SHARED_LOG = (
     "; Several processes write this log. If Supervisor rotated it, each of them would end up in another file,",
     "; so logrotate does it.",
@@ -161,6 +166,11 @@ def _no_variable(worker: Worker, name: str, why: str) -> UserError:
 
 
 def _refuse_unwritable(worker: Worker, program: Program) -> None:
+    if worker.env_file:
+        raise UserError(
+            f"Supervisor cannot read the env_file of {worker.address}",
+            hint='Put the variables into environment, or run it on our own engine: backend = "native".',
+        )
     for name, value in program.environment:
         if not _VARIABLE.fullmatch(name):
             raise _no_variable(worker, repr(name)[:40], "this is not a name of a variable")

@@ -51,7 +51,7 @@ class Program(Struct, frozen=True):
     log_max_bytes: int
     log_backups: int
     autostart: bool = True
-    autorestart: bool = True
+    autorestart: str = "true"
     redirect_stderr: bool = True
 
 
@@ -84,7 +84,7 @@ def read_program(text: str) -> Program:
         log_max_bytes=options.read("stdout_logfile_maxbytes", _byte_size),
         log_backups=options.read("stdout_logfile_backups", _integer),
         autostart=options.read("autostart", _boolean),
-        autorestart=options.read("autorestart", _boolean),
+        autorestart=options.read("autorestart", _autorestart),
         redirect_stderr=options.read("redirect_stderr", _boolean),
     )
     options.refuse_unread()
@@ -214,6 +214,12 @@ def _boolean(text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
         raise NotReadableError(f"{text!r} is neither true nor false")
     return text.lower() in _TRUE
+
+
+def _autorestart(text: str) -> str:
+    if text.lower() == "unexpected":
+        return "unexpected"
+    return "true" if _boolean(text) else "false"
 
 
 def _byte_size(text: str) -> int:

@@ -21,7 +21,7 @@ _COMMANDS = tuple(
     for pattern in (
         r"can't find command '(?P<command>[^']+)'",  # Supervisor
         r"(?P<command>\S+): command not found",  # bash
-        r"sh: (?:\d+: )?(?P<command>\S+): not found",  # dash, busybox
+        r"sh: (?:\d+: )?(?:exec: )?(?P<command>\S+): not found",  # dash, busybox
         "env: [\u2018'\"]?(?P<command>[^\u2018\u2019'\":\\s]+)[\u2019'\"]?: No such file or directory",
     )
 )

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shiftboss.core.cause import likely_cause, port_in
+
 _SIGNALS = {
     1: "HUP",
     2: "INT",
@@ -48,12 +50,10 @@ _SAYS_WHY = re.compile(
 _STACK = re.compile(
     r"\s+at |\s*#\d+ |\s+File \"|\s*thrown in |\s+from .*:\d+:in |goroutine \d+|Node\.js v\d|\s+\w+: .*,$"
 )
-_PORT_TAKEN = re.compile(
-    r"EADDRINUSE|address (?:is )?already in use|port \d+ is (?:already )?in use", re.IGNORECASE
-)
-_PORT = re.compile(r"(?:port[ :=]*|:|', )(\d{2,5})(?!\d|\.\d)", re.IGNORECASE)
 SHOWN = 200  # characters of a log line that a reason shows
-MAX_PORT = 65_535
+_PORT_LINES = (
+    20  # a taken port is told before a stack trace or some retries; what is earlier is of another run
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Ending:
 
     `code`: exit code, or minus the signal's number. `sent`: the last signal that we sent to it ("" none).
     `asked`: somebody asked for its end. `lines`: the end of its log, oldest first.
-    `listener`: who has the port that the log calls taken ("" not known).
+    `listener`: who has the port that the log calls taken (`port_taken`), "" not known.
     """
 
     code: int
@@ -77,29 +77,40 @@ def exit_reason(ending: Ending, meanings: Mapping[str, str]) -> str:
     """Return one line that says why a process ended.
 
     `meanings` are the preset's: exit code as text to plain words; `128 + N` stands for signal N, as shells say.
-    The last error line of the log is added where the program ended by itself and the code says no more.
+    Where the program ended by itself and the code says no more, the log is asked: the likely cause (`core.cause`)
+    and the last error line are added.
     """
-    said = _by_code(ending, meanings) if ending.code >= 0 else _by_signal(ending, meanings)
-    if ending.asked or (ending.code == 0 and not _meaning(ending, meanings)):
-        return said
-    return _with_log(said, ending)
+    meaning = _meaning(ending, meanings)
+    if ending.asked or (ending.code == 0 and not meaning):
+        return _by_signal(ending, meaning) if ending.code < 0 else _by_code(ending, meaning, "")
+    line, cause = _last_telling(ending.lines), _cause(ending)
+    said = _by_signal(ending, meaning) if ending.code < 0 else _by_code(ending, meaning, cause)
+    return f"{said}; log: {_cut(line)}" if line else said
 
 
-def _by_code(ending: Ending, meanings: Mapping[str, str]) -> str:
+def _cause(ending: Ending) -> str:
+    port = port_taken(ending.lines)
+    if port is not None:
+        return f"port {port} is taken{f' by {ending.listener}' if ending.listener else ''}"
+    return likely_cause([_last_telling(ending.lines)])  # earlier lines are of earlier trouble
+
+
+def _by_code(ending: Ending, meaning: str, cause: str) -> str:
     code = ending.code
     if ending.asked:
         return f"stopped (exit {code})" if code else "stopped"
-    meaning = _meaning(ending, meanings) or _SHELL_CODES.get(code, "")
-    if not meaning and _SIGNALLED < code <= _SIGNALLED + max(_SIGNALS):
-        meaning = f"a program in it ended by SIG{signal_name(code - _SIGNALLED)}"
-    return f"exit {code}: {meaning}" if meaning else f"exit {code}"
+    shell = _SHELL_CODES.get(code, "")
+    if _SIGNALLED < code <= _SIGNALLED + max(_SIGNALS):
+        shell = f"a program in it ended by SIG{signal_name(code - _SIGNALLED)}"
+    said = [f"exit {code}", meaning, cause or ("" if meaning else shell)]
+    return ": ".join(part for part in said if part)
 
 
-def _by_signal(ending: Ending, meanings: Mapping[str, str]) -> str:
+def _by_signal(ending: Ending, meaning: str) -> str:
     name = signal_name(-ending.code)
     if ending.sent == name:
         return _by_our_signal(name, asked=ending.asked)
-    if meaning := _meaning(ending, meanings):
+    if meaning:
         return f"SIG{name}: {meaning}"
     if name in _CRASHES:
         return f"crashed: {_CRASHES[name]} (SIG{name}{', core dumped' if ending.core_dumped else ''})"
@@ -109,29 +120,16 @@ def _by_signal(ending: Ending, meanings: Mapping[str, str]) -> str:
 
 
 def _by_our_signal(name: str, *, asked: bool) -> str:
-    if name == "KILL":
-        return (
-            "killed: it did not end in time after the stop signal"
-            if asked
-            else "killed (SIGKILL by shiftboss)"
-        )
-    return f"stopped (SIG{name})" if asked else f"ended by SIG{name}, sent by shiftboss"
+    if name != "KILL":
+        return f"stopped (SIG{name})" if asked else f"ended by SIG{name}, sent by shiftboss"
+    if asked:
+        return "killed: it did not end in time after the stop signal"
+    return "killed (SIGKILL by shiftboss)"
 
 
 def _meaning(ending: Ending, meanings: Mapping[str, str]) -> str:
     code = ending.code if ending.code >= 0 else _SIGNALLED - ending.code
     return meanings.get(str(code), "")
-
-
-def _with_log(said: str, ending: Ending) -> str:
-    line = last_error_line(ending.lines)
-    if not line:
-        return said
-    port = port_taken(ending.lines)
-    if port is not None:
-        owner = f" by {ending.listener}" if ending.listener else ""
-        return f"{said}: port {port} is taken{owner}; log: {line}"
-    return f"{said}; log: {line}"
 
 
 def signal_name(number: int) -> str:
@@ -144,7 +142,11 @@ def last_error_line(lines: Sequence[str]) -> str:
 
     The frames of stack traces are passed over: the line before them says what happened.
     """
-    clean = [(line, shown) for line in lines if (shown := clean_line(line))]
+    return _cut(_last_telling(lines))
+
+
+def _last_telling(lines: Sequence[str]) -> str:
+    clean = [(line, shown) for line in lines if (shown := _clean(line))]
     telling = [shown for raw, shown in clean if _SAYS_WHY.search(shown) and not _STACK.match(raw)]
     if telling:
         return telling[-1]
@@ -153,19 +155,20 @@ def last_error_line(lines: Sequence[str]) -> str:
 
 def clean_line(line: str) -> str:
     """Return a log line without escape sequences and control characters, at most `SHOWN` characters."""
-    text = _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()
+    return _cut(_clean(line))
+
+
+def _clean(line: str) -> str:
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def port_taken(lines: Sequence[str]) -> int | None:
-    """Return the TCP port that a program found taken, as its log says; None if it says nothing of the kind."""
-    for line in reversed(lines):
-        if not _PORT_TAKEN.search(line):
-            continue
-        found = [int(port) for port in _PORT.findall(clean_line(line))]
-        if ports := [port for port in found if port <= MAX_PORT]:
-            return ports[-1]
-    return None
+    """Return the TCP port that a program found taken, as its last lines say; None if they say nothing of the kind."""
+    return port_in([_clean(line) for line in lines[-_PORT_LINES:]])
 
 
 ENOENT, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM = 2, 13, 11, 24, 23, 12

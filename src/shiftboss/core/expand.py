@@ -1,6 +1,7 @@
 """From a table of the project file and its preset to a `Worker` or `Schedule` that is ready to run."""
 
 import math
+import posixpath
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -99,6 +100,9 @@ def expand_worker(
         environment=expansion.environment,
         log=log_policy(table.log_max_size, table.log_backups, where),
         exit_meanings=tuple(sorted(used.exit_codes.items())),
+        restart=table.restart or "always",
+        restart_limit=table.restart_limit or 0,
+        env_file=posixpath.join(project.root, table.env_file) if table.env_file else "",
     )
 
 

@@ -9,6 +9,7 @@ from shiftboss.core.spec import DEFAULT_PATH, Account, Environment, LogPolicy, P
 from shiftboss.core.tables import ProjectTable, SiteFile
 
 _SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,8})\s*(?P<unit>[KMG]?)i?B?", re.IGNORECASE)
+_LOG_TOTAL = 1024**3
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -100,7 +101,14 @@ def make_project(site: Site, name: str, table: ProjectTable, account: Account) -
         account=account,
         environment=environment_pairs(table.environment),
         path=path,
+        log_total_bytes=_log_total(name, table),
     )
+
+
+def _log_total(name: str, table: ProjectTable) -> int:
+    if table.log_total is None:
+        return _LOG_TOTAL
+    return 0 if table.log_total == 0 else parse_size(table.log_total, f"{name}: project.log_total")
 
 
 def environment_pairs(environment: Mapping[str, str]) -> Environment:

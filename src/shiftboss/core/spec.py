@@ -8,6 +8,7 @@ from msgspec import Struct
 from shiftboss.core.names import address
 
 StopScope = Literal["main", "group"]
+Restart = Literal["always", "on-failure", "never"]
 UnitKind = Literal["worker", "schedule"]
 Environment = tuple[tuple[str, str], ...]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,7 +30,10 @@ class Account(Struct, frozen=True):
 
 
 class Project(Struct, frozen=True):
-    """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved."""
+    """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved.
+
+    `log_total_bytes` is the cap of all its logs together, 0 for none.
+    """
 
     name: str
     root: str
@@ -37,6 +41,7 @@ class Project(Struct, frozen=True):
     account: Account
     environment: Environment = ()
     path: str = DEFAULT_PATH
+    log_total_bytes: int = 1024**3
 
     @property
     def current(self) -> str:
@@ -62,7 +67,8 @@ class LogPolicy(Struct, frozen=True):
 class Worker(Struct, frozen=True):
     """A long-running program of a project, run as `processes` processes (numbered from 1).
 
-    `argv` is ready to be executed: `argv[0]` is absolute and no shell is implied.
+    `argv` is ready to be executed: `argv[0]` is absolute and no shell is implied. `restart_limit`: so many failed
+    starts in a row and it is given up, 0 for never. `env_file`: absolute path of a file of variables, "" for none.
     """
 
     project: Project
@@ -76,6 +82,9 @@ class Worker(Struct, frozen=True):
     environment: Environment = ()
     log: LogPolicy = LogPolicy()
     exit_meanings: tuple[tuple[int, str], ...] = ()
+    restart: Restart = "always"
+    restart_limit: int = 0
+    env_file: str = ""
 
     @property
     def address(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shiftboss.core.spec import StopScope
+from shiftboss.core.spec import Restart, StopScope
 
 Text = Annotated[str, Meta(min_length=1)]
 Options = dict[str, str | int | float | bool]
@@ -120,6 +120,13 @@ class ProjectTable(Table, frozen=True, kw_only=True):
     root: Annotated[Text | None, Meta(description="Directory that holds `current`.")] = None
     logs: Annotated[Text | None, Meta(description="Log directory of the project.")] = None
     environment: EnvironmentField = {}
+    log_total: Annotated[
+        int | str | None,
+        Meta(
+            description='All logs of the project together: the oldest go beyond it. Bytes or "1G" (the default), '
+            "0: no cap. Backend native only."
+        ),
+    ] = None
     interpreters: Annotated[
         dict[str, str],
         Meta(description="Absolute paths of php, node, python…: the ones this project runs with."),
@@ -143,6 +150,24 @@ class WorkerTable(Table, frozen=True, kw_only=True):
     ] = None
     stop_scope: Annotated[
         StopScope | None, Meta(description="Who gets the signal: the main process or its whole group.")
+    ] = None
+    restart: Annotated[
+        Restart | None,
+        Meta(description="When it is started again after its end: always (the default), on-failure, never."),
+    ] = None
+    restart_limit: Annotated[
+        Annotated[int, Meta(ge=0, le=1000)] | None,
+        Meta(
+            description="Failed starts in a row after which it is given up (FATAL); 0: never. "
+            "Default: never on the backend native, 60 on supervisor."
+        ),
+    ] = None
+    env_file: Annotated[
+        Text | None,
+        Meta(
+            description="File of NAME=value lines, read as the project's user at each start; relative to the "
+            "project's root. Backend native only."
+        ),
     ] = None
     start_seconds: Annotated[
         Annotated[int, Meta(ge=1, le=3600)] | None,

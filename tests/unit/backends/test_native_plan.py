@@ -83,6 +83,20 @@ def test_the_manifest_is_read_by_root_only_and_says_what_runs() -> None:
     assert entry.policy.exit_meanings["12"] == "memory limit reached, recycled"
 
 
+def test_restart_policy_env_file_and_the_cap_of_all_logs_reach_the_manifest() -> None:
+    shop = native_shop()
+    shop.write_project(
+        '[project]\nuser = "shop_user"\nlog_total = "64M"\n'
+        '[workers.queue]\npreset = "laravel-queue"\nrestart = "on-failure"\nrestart_limit = 7\nenv_file = "shared/.env"\n'
+    )
+    shop.apply()
+
+    [entry] = read_manifest(shop.machine.files.text(MANIFEST).encode(), "shop")
+    assert entry.env_file == f"{ROOT}/shared/.env"
+    assert (entry.policy.restart, entry.policy.restart_limit) == ("on-failure", 7)
+    assert entry.policy.log_total_bytes == 64 * 1024 * 1024
+
+
 def test_one_process_more_restarts_none() -> None:
     shop = native_shop()
     shop.set_up(replace(QUEUE, processes=2))

@@ -20,9 +20,10 @@ from shiftboss.backends.supervisor_conf import (
     render,
     supervisor_name,
 )
+from shiftboss.backends.supervisor_rules import read_program
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.managed import seal
-from shiftboss.core.spec import Account, Environment, LogPolicy, Project, StopPolicy, Worker
+from shiftboss.core.spec import Account, Environment, LogPolicy, Project, Restart, StopPolicy, Worker
 
 
 class Reading:
@@ -293,3 +294,19 @@ def test_the_check_refuses_a_file_that_says_something_else(change: tuple[str, st
     except (AssertionError, UserError):
         return
     pytest.fail("the difference was not seen")
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"), [("always", "true"), ("on-failure", "unexpected"), ("never", "false")]
+)
+def test_the_restart_policy_is_told_in_supervisors_words(wish: Restart, told: str) -> None:
+    text = render(replace(worker(), restart=wish, restart_limit=7), system=True)
+
+    assert f"\nautorestart={told}\n" in text
+    assert "\nstartretries=7\n" in text
+    assert read_program(text).autorestart == told
+
+
+def test_an_env_file_is_refused_because_supervisor_would_not_read_it() -> None:
+    with pytest.raises(UserError, match="Supervisor cannot read the env_file of myapp/queue"):
+        render(replace(worker(), env_file="/srv/.env"), system=True)
