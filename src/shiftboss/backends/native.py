@@ -9,12 +9,14 @@ from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess,
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.spec import Unit, UnitKind, Worker
 from shiftboss.core.status import ProcessStatus
-from shiftboss.core.wire import Entry, fingerprint
+from shiftboss.core.wire import Entry, WireError, fingerprint, read_manifest
 
 # environment variables may be secrets: only root and the keeper read it
 _MODE = 0o600
 # ended, and nothing but a request revives it
 _DOWN = frozenset({"FATAL", "EXITED"})
+# of a unit whose old manifest is not there any more
+_LONGEST_STOP_SECONDS = 120.0
 
 
 class NativeBackend:
@@ -49,7 +51,8 @@ class NativeBackend:
         assert facts is None or isinstance(facts, EngineFacts)
         entries = tuple(entry_of(worker) for worker in workers)
         file = _file(wanted, entries, before)
-        difference = _Difference(wanted.project.name, entries, facts, changes_file=bool(file.actions))
+        difference = _Difference(wanted.project.name, entries, facts, before)
+        difference.changes_file = bool(file.actions)
         return merge((logs, file, difference.plan()))
 
 
@@ -69,20 +72,21 @@ class _Difference:
     """What the engine runs of a project against what it should run."""
 
     def __init__(
-        self, project: str, entries: tuple[Entry, ...], facts: EngineFacts | None, *, changes_file: bool
+        self, project: str, entries: tuple[Entry, ...], facts: EngineFacts | None, before: str | None
     ) -> None:
         self._project = project
         self._entries = {entry.address: entry for entry in entries}
         self._runs = facts is not None
         self._units = {unit.address: unit for unit in (facts.units if facts else ()) if _is_of(unit, project)}
-        self._changes_file = changes_file
+        self._waits = _stop_waits(project, before)
+        self.changes_file = False
 
     def plan(self) -> Plan:
         """Return what the engine must be told, and what is as it should be."""
         differing = {name for name, entry in self._entries.items() if not self._goes_by(entry)}
         gone = {name for name, unit in self._units.items() if name not in self._entries and unit.processes}
         same = [name for name in self._entries if name not in differing]
-        reload = self._reload(differing, gone) if differing or gone or self._changes_file else None
+        reload = self._reload(differing, gone) if differing or gone or self.changes_file else None
         starts = [start for name in same for start in _starts(self._units[name])]
         started = {start.target.partition(":")[0] for start in starts}
         return Plan(
@@ -103,13 +107,13 @@ class _Difference:
         ends = [a for name in sorted(gone) for a in _addresses(self._units[name].processes, name)]
         restarts = [a for name in sorted(differing) for a in self._restarts(name)]
         surplus = [a for name in sorted(differing) for a in self._surplus(name)]
-        waits = [self._entries[name].stop.wait_seconds for name in differing]
+        waits = [self._waits.get(name, _LONGEST_STOP_SECONDS) for name in (*differing, *gone)]
         return ReloadEngine(
             self._project,
             starts=tuple(target for name in sorted(differing) for target in self._starts(name)),
             restarts=tuple(sorted({*ends, *restarts, *surplus})),
             ends=tuple(sorted({*ends, *surplus})),
-            stop_wait_seconds=max(waits, default=0),
+            stop_wait_seconds=max(waits, default=0) if ends or restarts or surplus else 0,
         )
 
     def _starts(self, name: str) -> Iterable[str]:
@@ -129,6 +133,16 @@ class _Difference:
     def _surplus(self, name: str) -> Iterable[str]:
         unit, most = self._units.get(name), self._entries[name].policy.processes
         return _addresses((p for p in unit.processes if p.number > most), name) if unit else ()
+
+
+def _stop_waits(project: str, text: str | None) -> dict[str, float]:
+    """Return how long each unit that runs now may take to stop: as the manifest says by which it was started."""
+    try:
+        return {
+            entry.address: entry.stop.wait_seconds for entry in read_manifest((text or "").encode(), project)
+        }
+    except WireError:
+        return {}
 
 
 def _is_of(unit: EngineUnit, project: str) -> bool:

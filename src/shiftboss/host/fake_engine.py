@@ -1,5 +1,6 @@
 """A native engine in memory: it reads the manifests from the files in memory and runs scripts instead of programs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shiftboss.core.errors import HostError
@@ -41,7 +42,8 @@ class _Unit:
 
 
 class FakeEngine:
-    """The `Engine` port in memory. `scripts` are by unit (`myapp/queue`); `down`: it does not run.
+    """The `Engine` port in memory. `scripts` are by unit (`myapp/queue`); `down`: it does not run; `refuses`
+    are manifest files with what is wrong with them.
 
     Its manifests are read at `reload` from `manifests`, a directory of the files in memory.
     """
@@ -51,6 +53,7 @@ class FakeEngine:
         self.manifests = manifests
         self.scripts: dict[str, Script] = {}
         self.asked: list[str] = []
+        self.refuses: dict[str, str] = {}
         self._files, self._clock, self._faults = files, clock, faults
         self._units: dict[str, _Unit] = {}
         self._next_pid = _FIRST_PID
@@ -71,7 +74,7 @@ class FakeEngine:
         self._advance()
         return EngineFacts("test", tuple(_told(unit, self._clock) for unit in self._units.values()))
 
-    def reload(self, wait_seconds: float) -> None:
+    def reload(self) -> Mapping[str, str]:
         self._faults.reach("engine.reload")
         self._require_running()
         entries: dict[str, Entry] = {}
@@ -82,6 +85,7 @@ class FakeEngine:
             del self._units[address]
         for address, entry in entries.items():
             self._take(address, entry)
+        return self.refuses
 
     def start(self, target: str) -> None:
         self._require_running()

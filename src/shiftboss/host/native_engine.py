@@ -1,5 +1,7 @@
 """The `Engine` port: our own engine, asked over its socket."""
 
+from collections.abc import Mapping
+
 from shiftboss.api import calls
 from shiftboss.api.client import Client, NotRunningError
 from shiftboss.core.facts import EngineFacts, EngineProcess, EngineUnit
@@ -21,10 +23,10 @@ class NativeEngine:
         units = tuple(_unit(unit) for project in status.projects for unit in project.units)
         return EngineFacts(status.version, units, status.troubles)
 
-    def reload(self, wait_seconds: float) -> None:
-        """Have the manifest read again; raises HostError for one that the keeper refuses."""
+    def reload(self) -> Mapping[str, str]:
+        """Have the manifest read again; return what is wrong with files of it, by their names."""
         with Client(self._path) as client:
-            client.reload(wait_seconds=wait_seconds)
+            return client.reload().errors
 
     def start(self, target: str) -> None:
         """Have processes run."""

@@ -233,8 +233,11 @@ class Engine(Protocol):
         """Return everything it runs, live; None if it does not run."""
         ...
 
-    def reload(self, wait_seconds: float) -> None:
-        """Let it read the manifest again; wait until what that changes has settled, at most so long."""
+    def reload(self) -> Mapping[str, str]:
+        """Let it read the manifest again; returns when it goes by it, not when all has settled.
+
+        The answer is what is wrong with files of the manifest, by their names; their old content stays valid.
+        """
         ...
 
     def start(self, target: str) -> None:

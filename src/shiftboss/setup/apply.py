@@ -20,7 +20,7 @@ from shiftboss.core.plan import (
 )
 from shiftboss.core.spec import Site
 from shiftboss.host.machine import Machine
-from shiftboss.host.ports import Files, Supervisor
+from shiftboss.host.ports import Engine, Files, Supervisor
 from shiftboss.setup.file_changes import FileAction, FileChanges, require_unchanged, staged
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.unfinished import begun, finished
@@ -133,16 +133,39 @@ def _reload(machine: Machine, site: Site, actions: Iterable[Action], progress: P
     reloads = [action for action in actions if isinstance(action, ReloadEngine)]
     if not reloads:
         return
-    ends = [address for action in reloads for address in action.restarts]
-    wait = max(action.stop_wait_seconds for action in reloads)
-    if ends:
-        progress.waiting(f"waiting for {', '.join(ends)} to finish the work in hand (up to {wait:.0f} s)")
     engine = machine.engines.connect(site.api_socket)
     try:
-        engine.reload(wait + _STOP_MARGIN_SECONDS if ends else 0)
+        refused = engine.reload()
     except HostError as error:
         names = ", ".join(action.target for action in reloads)
         raise HostError(f"{names} is set up, but {error.message}", hint=error.hint) from error
+    for action in reloads:
+        if words := refused.get(f"{action.target}.json"):
+            raise HostError(
+                f"cannot run {action.target}: the keeper refuses its manifest: {words}", hint=_REPORT
+            )
+        _wait_until_ended(machine, engine, action, progress)
+
+
+def _wait_until_ended(machine: Machine, engine: Engine, action: ReloadEngine, progress: Progress) -> None:
+    """Wait until the processes that do not come back are gone: something else may take their place now."""
+    deadline = machine.clock.monotonic() + action.stop_wait_seconds + _STOP_MARGIN_SECONDS
+    while left := _still_there(engine, action.ends):
+        if machine.clock.monotonic() > deadline:
+            raise HostError(
+                f"cannot stop {', '.join(left)}: still there after {action.stop_wait_seconds:.0f} s",
+                hint="See what it does (ps, strace), end it, then run: shiftboss apply",
+            )
+        progress.waiting(
+            f"waiting for {', '.join(left)} to finish its work (up to {action.stop_wait_seconds:.0f} s)"
+        )
+        machine.clock.sleep(_POLL_SECONDS)
+
+
+def _still_there(engine: Engine, addresses: Iterable[str]) -> list[str]:
+    facts = engine.facts() if addresses else None
+    living = {f"{u.address}:{p.number}" for u in (facts.units if facts else ()) for p in u.processes if p.pid}
+    return [address for address in addresses if address in living]
 
 
 def _start(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:

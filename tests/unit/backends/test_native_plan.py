@@ -1,6 +1,7 @@
 """The plans of the native backend, and what the use cases make of them on a server in memory."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from msgspec.structs import replace
@@ -160,6 +161,7 @@ def test_a_removed_unit_ends_and_the_other_runs_on() -> None:
     change = shop.remove("slow")
 
     assert the_reload(change.plan).ends == ("shop/slow:1",)
+    assert the_reload(change.plan).stop_wait_seconds == 73
     assert pids(shop) == {"shop/queue": before["shop/queue"]}
 
 
@@ -184,6 +186,16 @@ def test_without_a_running_engine_it_is_written_and_said_how_to_start() -> None:
     assert shop.machine.files.node(PROJECT_FILE) is not None
     with pytest.raises(HostError, match="not running"):  # the second time, too: it still does not run
         shop.set_up(QUEUE)
+
+
+def test_a_manifest_that_the_keeper_refuses_is_an_error_of_its_project_only() -> None:
+    shop = native_shop()
+    shop.machine.engine.refuses = {"blog.json": "two entries have one address"}
+    shop.set_up(QUEUE)
+
+    shop.machine.engine.refuses = {"shop.json": "two entries have one address"}
+    with pytest.raises(HostError, match="the keeper refuses its manifest: two entries"):
+        shop.set_up(replace(QUEUE, processes=2))
 
 
 def test_a_project_can_be_removed_while_no_engine_runs() -> None:
@@ -318,9 +330,9 @@ def test_moving_from_supervisor_ends_it_there_before_it_starts_here() -> None:
     seen: list[dict[str, str]] = []
     reload = shop.machine.engine.reload
 
-    def watched(wait_seconds: float) -> None:
+    def watched() -> Mapping[str, str]:
         seen.append(shop.machine.supervisord.states())
-        reload(wait_seconds)
+        return reload()
 
     shop.machine.engine.reload = watched  # type: ignore[method-assign]
     shop.apply()

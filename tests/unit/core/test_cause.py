@@ -51,6 +51,7 @@ def test_a_number_that_no_port_can_have_names_nobody() -> None:
         ("can't find command 'php'", "php: command not found"),
         ("/bin/sh: 1: npx: not found", "npx: command not found"),
         ("sh: gulp: not found", "gulp: command not found"),
+        ("/bin/sh: 1: exec: gulp: not found", "gulp: command not found"),
         ("bash: line 1: foo: command not found", "foo: command not found"),
         ("/usr/bin/env: \u2018node\u2019: No such file or directory", "node: command not found"),
         ("Could not open input file: artisan", "artisan is missing in the release"),

@@ -65,6 +65,34 @@ CASES = [
         "exit 1: port 3000 is taken by user www-data; "
         "log: Error: listen EADDRINUSE: address already in use :::3000",
     ),
+    (
+        Ending(1, lines=[*NODE, *["started again"] * 20, "Error: boom"]),
+        "exit 1; log: Error: boom",  # the port is the trouble of an earlier run
+    ),
+    (
+        Ending(12, lines=NODE, listener="pid 7 of games (node server.js)"),
+        "exit 12: memory limit reached, recycled: port 3000 is taken by pid 7 of games (node server.js); "
+        "log: Error: listen EADDRINUSE: address already in use :::3000",
+    ),
+    (
+        Ending(127, lines=["sh: 1: php: not found"]),
+        "exit 127: php: command not found; log: sh: 1: php: not found",
+    ),
+    (
+        Ending(
+            1, lines=["Permission denied, but never mind", "ModuleNotFoundError: No module named 'flask'"]
+        ),
+        "exit 1: Python cannot find the module flask; log: ModuleNotFoundError: No module named 'flask'",
+    ),
+    (
+        Ending(1, lines=["\x1b[31mConnection refused\x1b[0m " + "x" * 300]),
+        "exit 1: a server that it needs refuses the connection; log: Connection refused " + "x" * 180 + "…",
+    ),
+    (
+        Ending(-11, lines=["Connection refused"]),
+        "crashed: segmentation fault (SIGSEGV); log: Connection refused",
+    ),
+    (Ending(-10, sent="USR1"), "ended by SIGUSR1, sent by shiftboss"),
 ]
 
 

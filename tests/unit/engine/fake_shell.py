@@ -98,8 +98,8 @@ class FakeShell:
     def limits_changed(self, entries: list[wire.Entry]) -> None:
         self.limits.append(entries)
 
-    def listener(self, port: int) -> str:
-        return self.port_owner
+    def listener(self, port: int, then: Callable[[str], None]) -> None:
+        then(self.port_owner)
 
     def is_deleted(self, path: str) -> bool | None:
         return "deleted" in path
