@@ -42,10 +42,9 @@ class _Unit:
 
 
 class FakeEngine:
-    """The `Engine` port in memory. `scripts` are by unit (`myapp/queue`); `down`: it does not run; `refuses`
-    are manifest files with what is wrong with them.
+    """The `Engine` port in memory. `scripts` are by unit (`myapp/queue`); `down`: it does not run.
 
-    Its manifests are read at `reload` from `manifests`, a directory of the files in memory.
+    `refuses` are manifest files with what is wrong with them. Its manifests are read at `reload` from `manifests`, a directory of the files in memory.
     """
 
     def __init__(self, manifests: str, files: FakeFiles, clock: Clock, faults: Faults) -> None:
