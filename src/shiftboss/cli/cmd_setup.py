@@ -83,6 +83,11 @@ def command(
             processes=workers,
             shell=shell,
         )
+    elif workers is not None or shell is not None:
+        raise UserError(
+            f"cannot tell which worker of {project} {'--workers' if workers is not None else '--shell'} is for",
+            hint=f"Name it: shiftboss setup {project} queue --workers {workers or 2}",
+        )
     requests: list[Request] = [request] if request else _chosen(session, project, yes=yes or dry_run)
     set_up(session, project, requests, force=force, adopt=adopt, dry_run=dry_run, as_json=as_json)
 

@@ -36,7 +36,9 @@ def show_plan(console: Console, plan: Plan, *, diffs: bool) -> None:
         for action in plan.actions:
             if text := file_diff(action):
                 console.print(text.rstrip("\n"))
-    for conflict in plan.conflicts:
+    for conflict in (
+        plan.conflicts if diffs else ()
+    ):  # without them it is made, and then refused with an error
         console.warn(f"{conflict.target}: {conflict.reason}. {conflict.hint}")
     for note in plan.notes:
         console.warn(note)

@@ -33,15 +33,18 @@ def load_site(files: Files, accounts: Accounts, *, config: str | None, environ: 
 def _defaults(accounts: Accounts, environ: Mapping[str, str], named: str | None) -> Site:
     own = accounts.own()
     system = own.uid == 0
-    if (
-        named
-    ):  # a config file that is named brings everything with it, so that it can stand beside a live system
+    home = environ.get("HOME") or own.home
+    usual = (
+        (_SYSTEM_CONFIG, "/etc/shiftboss/projects", "/var/lib/shiftboss", "/run/shiftboss")
+        if system
+        else _xdg_places(home, environ)
+    )
+    if named and named != usual[0]:
+        # it brings everything with it, so that it can stand beside a live system
         base = os.path.dirname(named)
         places = (named, f"{base}/projects", f"{base}/state", f"{base}/run")
-    elif system:
-        places = (_SYSTEM_CONFIG, "/etc/shiftboss/projects", "/var/lib/shiftboss", "/run/shiftboss")
     else:
-        places = _xdg_places(environ.get("HOME") or own.home, environ)
+        places = usual
     return Site(
         *places,
         projects="/infra/projects",

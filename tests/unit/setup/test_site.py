@@ -5,7 +5,7 @@ from tests.shop import Told
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import Account
-from shiftboss.host.fake import FakeMachine, fake_machine
+from shiftboss.host.fake import ROOT, FakeMachine, fake_machine
 from shiftboss.setup.session import Session, on_machine, this_machine
 from shiftboss.setup.site import load_site
 
@@ -64,6 +64,18 @@ def test_a_named_config_brings_everything_with_it() -> None:
             "/opt/test/state",
             "/opt/test/elsewhere",
         )
+
+
+def test_the_usual_config_is_the_usual_server_also_when_it_is_named() -> None:
+    """It once got a lock and a state of its own: two commands changed one server at a time."""
+    for account, path in (
+        (ROOT, "/etc/shiftboss/config.toml"),
+        (ANN, "/home/ann/.config/shiftboss/config.toml"),
+    ):
+        machine = fake_machine(account)
+        machine.files.write(path, "")
+        named = load_site(machine.files, machine.accounts, config=path, environ={})
+        assert named == load_site(machine.files, machine.accounts, config=None, environ={})
 
 
 def test_a_named_config_must_exist_and_be_right() -> None:
