@@ -24,8 +24,8 @@ LOCK_COMMAND := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp  ## a worker on a real Supervisor, in a temporary directory, unprivileged (DEMO_FLAGS=--keep stays)
-	@$(BIN)/python scripts/demo.py $(DEMO_FLAGS)
+demo: $(VENV)/demo.stamp  ## a page, a queue and its workers, in a temporary directory; Ctrl-C ends it (DEMO_FLAGS=--once: by itself)
+	@$(BIN)/python -m shiftboss demo $(DEMO_FLAGS)
 
 test: $(VENV)/dev.stamp  ## every test: unit, integration, end to end (TESTS=tests/unit for a part)
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
@@ -43,13 +43,14 @@ lint: $(VENV)/dev.stamp  ## only what reads the code: format, lint, types, spell
 docs: $(VENV)/dev.stamp  ## writes the reference pages that are made from the code
 	@$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/dev.stamp  ## measures against supervisorctl, writes docs/reference/benchmarks.md
-	@$(BIN)/python benchmarks/cold_start.py $(BENCH_FLAGS)
+bench: $(VENV)/dev.stamp  ## measures against other process managers, writes docs/reference/benchmarks.md (BENCH_FLAGS=--quick)
+	@benchmarks/setup_peers.sh build/peers
+	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 lock: $(VENV)/dev.stamp  ## pins every package again, by hash (LOCK_FLAGS=--upgrade for newer versions)
 	@$(LOCK_COMMAND) pyproject.toml requirements/build.in requirements/lock.in --extra demo --group dev -o requirements/dev.lock
 	@$(LOCK_COMMAND) pyproject.toml requirements/build.in --extra demo -c requirements/dev.lock -o requirements/demo.lock
-	@$(LOCK_COMMAND) pyproject.toml -c requirements/dev.lock -o requirements/runtime.lock
+	@$(LOCK_COMMAND) pyproject.toml --extra demo -c requirements/dev.lock -o requirements/runtime.lock
 	@$(LOCK_COMMAND) requirements/e2e.in -o requirements/e2e.lock
 
 install: $(VENV)/demo.stamp  ## a root-owned copy in /opt/shiftboss, links in /usr/local/bin

@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands, presets, configuration.
+"""Write the reference pages that are made from the code: commands, presets, configuration, lifecycle.
 
 generate_reference.py            writes what changed, removes pages of commands that are gone
 generate_reference.py --check    writes nothing; exit 1 if a page is not what the code says
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import reference_cli
 import reference_configuration
+import reference_lifecycle
 import reference_presets
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,7 @@ def pages() -> dict[str, str]:
     made = {f"cli/{name}": text for name, text in reference_cli.pages(programs).items()}
     made["presets.md"] = reference_presets.page()
     made["configuration.md"] = reference_configuration.page()
+    made["lifecycle.md"] = reference_lifecycle.page()
     return made
 
 

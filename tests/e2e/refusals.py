@@ -34,7 +34,9 @@ def nothing_changes(server: Server, *, running: bool = True) -> Iterator[None]:
 
 
 def processes(server: Server) -> dict[str, int]:
-    """Return the pid of every process at Supervisor, 0 for one that does not run, by `group:name`."""
+    """Return the pid of every process, 0 for one that does not run, by the names of `TestProject.states`."""
+    if server.is_native:
+        return server.keeper.pids()
     facts = Supervisord(server.supervisord.site).facts()
     return {f"{process.group}:{process.name}": process.pid for process in facts.processes}
 

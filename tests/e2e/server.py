@@ -1,6 +1,8 @@
-"""A whole server for end-to-end tests: users, projects, a real Supervisor, and shiftboss as its root would call it."""
+"""A whole server for end-to-end tests: users, projects, a real backend, and shiftboss as its root would call it."""
 
+import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -8,6 +10,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from tests.native import TemporaryKeeper
 from tests.supervisord import TemporarySupervisord
 from tests.waiting import wait_until
 
@@ -17,6 +22,11 @@ CLASSIC = (sys.executable, "-m", "shiftboss.cli.classic")
 # for a command that gets a signal: a test run in the background, or under nohup, has these ignored
 INTERRUPTIBLE = ("env", "--default-signal=INT", "--default-signal=HUP", *SHIFTBOSS)
 _COMMAND_SECONDS = 100
+# for tests of the fixture `server`, or of what is made from it; without one of them it has a Supervisor
+on_both = pytest.mark.parametrize("server", ["supervisor", "native"], indirect=True)
+on_native = pytest.mark.parametrize("server", ["native"], indirect=True)
+# what changes while nobody changes anything
+_LIVE = ("etc/run/", "etc/state/engine/", "etc/state/instance")
 
 
 @dataclass
@@ -33,20 +43,29 @@ class Answer:
 
 @dataclass
 class Server:
-    """Everything below one directory; users are made with useradd and removed at the end."""
+    """Everything below one directory; users are made with useradd and removed at the end.
+
+    Workers run on `backend`, unless a project file says otherwise; `daemon` is what runs them.
+    """
 
     directory: Path
     supervisord: TemporarySupervisord
+    keeper: TemporaryKeeper
     cron_dir: Path
+    backend: str = "supervisor"
     users: list[str] = field(default_factory=list)
-    extra_config: str = ""
 
     @classmethod
-    def make(cls, directory: Path, **options: object) -> "Server":
-        """Make the directories and the configuration; start `supervisord` yourself in a `with` block."""
+    def make(cls, directory: Path, backend: str = "supervisor", **options: object) -> "Server":
+        """Make the directories and the configuration; start `daemon` yourself in a `with` block.
+
+        `options` are for Supervisor.
+        """
         supervisord = TemporarySupervisord(directory / "sv", system=True, **options)  # type: ignore[arg-type]
-        server = cls(directory, supervisord, directory / "cron.d")
-        for name in ("sv", "projects", "logs", "etc", "cron.d", "logrotate.d"):
+        etc = directory / "etc"
+        keeper = TemporaryKeeper(directory / "kp", state=etc / "state", run=etc / "run")
+        server = cls(directory, supervisord, keeper, directory / "cron.d", backend)
+        for name in ("sv", "kp", "projects", "logs", "etc", "cron.d", "logrotate.d"):
             (directory / name).mkdir(exist_ok=True)
         server.write_config()
         return server
@@ -55,11 +74,19 @@ class Server:
     def config(self) -> Path:
         return self.directory / "etc" / "config.toml"
 
+    @property
+    def daemon(self) -> TemporarySupervisord | TemporaryKeeper:
+        return self.keeper if self.is_native else self.supervisord
+
+    @property
+    def is_native(self) -> bool:
+        return self.backend == "native"
+
     def write_config(self, extra: str = "", *, supervisor: str = "") -> None:
         """Write config.toml; `supervisor` are more lines of its [supervisor], `extra` stands at its end."""
         self.config.write_text(
             f'[layout]\nprojects = "{self.directory}/projects"\nlogs = "{self.directory}/logs"\n\n'
-            f'[backend]\nworkers = "supervisor"\nschedules = "cron"\n\n'
+            f'[backend]\nworkers = "{self.backend}"\nschedules = "cron"\n\n'
             f'[supervisor]\nconf_file = "{self.supervisord.conf_file}"\n{supervisor}\n'
             f'[cron]\ndir = "{self.cron_dir}"\n\n[logrotate]\ndir = "{self.directory}/logrotate.d"\n{extra}'
         )
@@ -108,10 +135,11 @@ class Server:
         found = {}
         for place in ("etc", "sv/conf.d", "cron.d", "logrotate.d"):
             for path in sorted((self.directory / place).rglob("*")):
+                if path.is_dir() or str(path.relative_to(self.directory)).startswith(_LIVE):
+                    continue
                 facts = path.lstat()
                 content = path.read_text() if path.is_file() and not path.is_symlink() else ""
-                if not path.is_dir() and path.name != "lock":
-                    found[str(path)] = (facts.st_uid, facts.st_mode, content)
+                found[str(path)] = (facts.st_uid, facts.st_mode, content)
         return found
 
 
@@ -191,9 +219,22 @@ class TestProject:
         self.project_file().write_text(f'[project]\nuser = "{self.user}"\n\n{text}\n')
 
     def states(self) -> dict[str, str]:
-        """Return the states of this project's processes at Supervisor."""
-        states = self.server.supervisord.states()
-        return {name: state for name, state in states.items() if name.startswith(f"{self.name}_")}
+        """Return the states of this project's processes, by the names that the backend has for them."""
+        prefixes = (f"{self.name}_", f"{self.name}/")
+        return {name: s for name, s in self.server.daemon.states().items() if name.startswith(prefixes)}
+
+    def process(self, worker: str) -> str:
+        """Return the name that the backend has for the only process of a worker."""
+        group = f"{self.name}_{worker}"
+        return f"{self.name}/{worker}:1" if self.server.is_native else f"{group}:{group}"
+
+    def written(self) -> list[str]:
+        """Return the command lines that were written for the backend, each as one text."""
+        if self.server.is_native:
+            entries = json.loads((self.server.keeper.manifests / f"{self.name}.json").read_text())["entries"]
+            return [" ".join(entry["argv"]) for entry in entries]
+        files = sorted(self.server.supervisord.conf_dir.glob(f"{self.name}_*.conf"))
+        return re.findall(r"(?m)^command=(.*)$", "".join(path.read_text() for path in files))
 
     def log(self, unit: str) -> str:
         """Return the log of a unit."""

@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.server import Server, TestProject
+
+# for tests of the fixture `shop`; without it, the shop is on Supervisor
+shop_on_both = pytest.mark.parametrize("shop", ["supervisor", "native"], indirect=True)
 
 
 @dataclass
@@ -32,13 +37,13 @@ class Shop:
 
 
 @contextmanager
-def opened_shop() -> Iterator[Shop]:
-    """Make such a server; stop and remove it afterwards."""
+def opened_shop(backend: str) -> Iterator[Shop]:
+    """Make such a server with this backend; stop and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="shiftboss-test-", dir="/tmp"))
     directory.chmod(0o755)
-    server = Server.make(directory)
+    server = Server.make(directory, backend)
     try:
-        with server.supervisord:
+        with server.daemon:
             yield _furnished(server)
     finally:
         server.close()

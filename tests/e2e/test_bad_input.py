@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.refusals import REFUSED_BY_HOST, WRONG_USE, assert_refused, nothing_changes
 from tests.e2e.server import CLASSIC, SHIFTBOSS, Server, TestProject
-from tests.e2e.shop import Shop
+from tests.e2e.shop import Shop, shop_on_both
 
 pytestmark = pytest.mark.needs_root
 
@@ -131,7 +131,19 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+# what is looked at before any backend is asked need not be tried on both
+_REFUSED_BY_BOTH = (
+    "unknown project, status", "no release, custom", "no user, custom", "project ../x", "project ../x, remove",
+    "project ../x, logs", "no such worker", "no such process", "workers 0", "scale to 0", "scale to 1000000",
+    "a command with a newline", "a list with a newline", "a program that is not there", "a shell that is not there",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shop", "what"),
+    [*(("supervisor", what) for what in REFUSED), *(("native", what) for what in _REFUSED_BY_BOTH)],
+    indirect=["shop"],
+)
 def test_a_wrong_request_is_refused(shop: Shop, what: str) -> None:
     line, status, words = REFUSED[what]
     program = CLASSIC if line[0] in {"setup-supervisor", "setup-cron"} else SHIFTBOSS
@@ -198,7 +210,17 @@ WRONG_FILES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG_FILES)
+_WRONG_FOR_BOTH = (
+    "broken TOML", "-1 processes", "an unknown backend", "no command", "NUL in a command", "NUL in a list",
+    "a newline in a command", "NUL in a variable", "no name of a variable", "a signal that is none",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shop", "what"),
+    [*(("supervisor", what) for what in WRONG_FILES), *(("native", what) for what in _WRONG_FOR_BOTH)],
+    indirect=["shop"],
+)
 def test_a_wrong_project_file_is_refused(shop: Shop, what: str) -> None:
     text, words = WRONG_FILES[what]
     with project_file(shop.filed, text), nothing_changes(shop.server):
@@ -207,6 +229,7 @@ def test_a_wrong_project_file_is_refused(shop: Shop, what: str) -> None:
     assert_refused(answer, WRONG_USE, *words)
 
 
+@shop_on_both
 @pytest.mark.parametrize("content", [b"\xff\xfe[project]\n", b"#" * (2 << 20)], ids=["not UTF-8", "2 MiB"])
 def test_a_project_file_that_is_no_text_hides_no_other(shop: Shop, content: bytes) -> None:
     path = shop.filed.project_file()
@@ -225,6 +248,7 @@ def test_a_project_file_that_is_no_text_hides_no_other(shop: Shop, content: byte
     assert str(path) in every.stderr, every
 
 
+@shop_on_both
 @pytest.mark.parametrize("command", ["plan", "apply", "status", "next"])
 def test_a_wrong_file_among_others_is_named_and_hides_no_other(shop: Shop, command: str) -> None:
     with project_file(shop.filed, "[workers.no]\nproceses = 2\n"), nothing_changes(shop.server):

@@ -10,8 +10,8 @@ import pytest
 from shiftboss.core.spec import DEFAULT_PATH
 from tests.e2e.public_copy import program_as
 from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes
-from tests.e2e.server import CLASSIC, SHIFTBOSS, Answer, Server
-from tests.e2e.shop import Shop
+from tests.e2e.server import CLASSIC, SHIFTBOSS, Answer, Server, on_native
+from tests.e2e.shop import Shop, shop_on_both
 from tests.supervisord import free_port
 
 pytestmark = pytest.mark.needs_root
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.needs_root
 _SLEEPER = ("custom", "--", "sleep", "1000")
 
 
+@shop_on_both
 @pytest.mark.parametrize(
     "line",
     [
@@ -67,6 +68,50 @@ def test_a_supervisor_that_is_not_running_is_named_with_the_command_that_starts_
     assert "it is not running" in status.stderr, status
 
 
+@on_native
+def test_an_engine_that_is_not_running_is_named_with_the_commands_that_start_it(server: Server) -> None:
+    """What is written stays: the engine goes by it when it runs."""
+    project = server.add_project()
+    project.release()
+    project.declare('[workers.steady]\ncommand = "sleep 1000"\nstart_seconds = 1')
+    server.keeper.stop()
+
+    applied = server.run("apply")
+    with nothing_changes(server, running=False):
+        plan = server.run("plan")
+        acts = [server.run(word, project.name) for word in ("start", "stop", "restart")]
+        status, history = server.run("status"), server.run("history")
+
+    assert plan.status == 0, plan
+    for answer in (applied, *acts, history):
+        assert_refused(answer, REFUSED_BY_HOST, "not running", "shiftboss up", "shiftboss service install")
+        assert "Supervisor" not in answer.stderr, answer
+    assert "is set up, but" in applied.stderr
+    assert status.status == REFUSED_BY_HOST, status
+    assert "unknown" in status.stdout, status
+    server.keeper.start()
+    server.keeper.wait_for({f"{project.name}/steady:1": "RUNNING"})
+    assert server.run("plan", "--check").status == 0
+
+
+@on_native
+def test_a_project_is_removed_while_nothing_runs(server: Server) -> None:
+    project = server.add_project()
+    project.release()
+    before = server.snapshot()
+    server.ok("setup", project.name, *_SLEEPER)
+    server.ok("stop", project.name)
+    server.keeper.stop()
+
+    server.ok("remove", project.name, "--yes")
+
+    assert server.snapshot() == before
+    server.keeper.start()
+    assert server.keeper.states() == {}
+    server.ok("setup", project.name, *_SLEEPER)
+    assert set(project.states().values()) == {"RUNNING"}, "the stop of the one before was remembered"
+
+
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 def test_a_wrong_password_is_told_and_not_shown(public_tmp: Path, transport: str) -> None:
     port = free_port()
@@ -108,6 +153,22 @@ WRITTEN = {
     "cron.d": ("cron", "{filed}", "backup", "@daily", "--", "true"),
     "logs": ("setup", "{filed}", *_SLEEPER),
 }
+
+
+@on_native
+def test_a_directory_of_manifests_that_is_read_only_or_full_stops_everything(server: Server) -> None:
+    project = server.add_project()
+    project.release()
+    where = server.keeper.manifests
+    shop = Shop(server, *[project] * 6)
+    mounts = {
+        "read-only": f"mount --bind {where} {where} -o ro",
+        "The disk is full": f"mount -t tmpfs -o mode=755,size=4k tmpfs {where}; head -c 4096 /dev/zero > {where}/full || true",
+    }
+    for words, mount in mounts.items():
+        with nothing_changes(server):
+            answer = run_with_mount(shop, mount, "etc/state/manifest", ("setup", "{good}", *_SLEEPER))
+        assert_refused(answer, REFUSED_BY_HOST, str(where), words)
 
 
 @pytest.mark.parametrize("place", WRITTEN)

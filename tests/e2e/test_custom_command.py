@@ -50,14 +50,18 @@ time.sleep(1000)
 """
 
 
-@pytest.fixture(params=["PyPI", "Debian"])
+@pytest.fixture(params=["PyPI", "Debian", "native"])
 def server(request: pytest.FixtureRequest, public_tmp: Path) -> Iterator[Server]:
-    """Give a server with the Supervisor of PyPI or of Debian."""
-    made = Server.make(public_tmp, python={"PyPI": sys.executable, "Debian": DEBIAN_PYTHON}[request.param])
+    """Give a server with the Supervisor of PyPI or of Debian, or with our own engine."""
+    backend = "native" if request.param == "native" else "supervisor"
+    made = Server.make(
+        public_tmp, backend, python=DEBIAN_PYTHON if request.param == "Debian" else sys.executable
+    )
     try:
-        with made.supervisord as daemon:
-            version = Supervisord(daemon.site).facts().version
-            assert version.startswith("4.2.") == (request.param == "Debian"), version
+        with made.daemon:
+            if not made.is_native:
+                version = Supervisord(made.supervisord.site).facts().version
+                assert version.startswith("4.2.") == (request.param == "Debian"), version
             yield made
     finally:
         made.close()
@@ -84,7 +88,9 @@ def test_words_and_variables_arrive_exactly_as_written(server: Server) -> None:
 
     server.ok("apply")
     server.ok("setup", project.name, "custom", "--name", "line", "--", "python3", "show me.py", *HARD)
-    server.ok("setup-supervisor", project.name, "custom", "--name", "classic", string, program=CLASSIC)
+    classic = {"program": CLASSIC} if not server.is_native else {}
+    command = "setup" if server.is_native else "setup-supervisor"
+    server.ok(command, project.name, "custom", "--name", "classic", string, **classic)
 
     as_list = seen(project, "list")
     assert as_list["argv"] == HARD

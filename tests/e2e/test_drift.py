@@ -8,7 +8,7 @@ import pytest
 
 from tests.crond import TemporaryCron
 from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes, processes
-from tests.e2e.server import Server, TestProject
+from tests.e2e.server import Server, TestProject, on_both, on_native
 from tests.supervisord import method
 from tests.waiting import wait_until
 
@@ -55,6 +55,7 @@ def test_a_group_that_was_removed_at_supervisor_comes_back(server: Server, proje
     assert project.states() == {f"{group}:{group}": "RUNNING"}
 
 
+@on_both
 def test_files_of_cron_and_logrotate_that_were_deleted_come_back(
     server: Server, project: TestProject
 ) -> None:
@@ -94,6 +95,69 @@ def test_a_program_file_that_was_deleted_is_named_with_the_way_back(
     assert server.run("plan", "--check").status == 0
 
 
+@on_native
+def test_a_process_that_fails_shows_its_reason_and_heals_by_itself(
+    server: Server, project: TestProject
+) -> None:
+    """Where Supervisor gives up, our engine goes on trying, and says what the program said."""
+    project.own(project.root)
+    (project.root / "healthy").touch()
+    project.write(project.current.resolve(), "fragile.py", _FRAGILE)
+    project.declare('[workers.queue]\ncommand = "python3 fragile.py"\nstart_seconds = 1')
+    server.ok("apply")
+    address = f"{project.name}/queue:1"
+    (project.root / "healthy").unlink()
+    server.keeper.wait_for({address: "BACKOFF"})
+
+    status = server.run("status")
+    started = server.run("restart", f"{project.name}/queue")
+
+    assert status.status == _NOT_AS_DESIRED, status
+    assert "cannot reach the database" in status.stdout, status
+    assert "Supervisor" not in status.stdout + status.stderr + started.stdout + started.stderr
+    assert_refused(started, REFUSED_BY_HOST, "does not stay up", "cannot reach the database")
+    (project.root / "healthy").touch()
+    server.keeper.wait_for({address: "RUNNING"})
+    assert server.run("status").status == 0
+    assert server.run("plan", "--check").status == 0
+
+
+@on_native
+def test_a_manifest_that_was_deleted_or_edited_is_put_back_and_nothing_restarts(
+    server: Server, project: TestProject
+) -> None:
+    project.declare(_WORKER)
+    server.ok("apply")
+    before, running = server.snapshot(), processes(server)
+    path = server.keeper.manifests / f"{project.name}.json"
+    written = path.read_text()
+    for spoil in (path.unlink, lambda: path.write_text(written.replace("1000", "999"))):
+        spoil()
+        plan = server.run("plan", "--check")
+        server.ok("apply")
+        assert plan.status == _NOT_AS_DESIRED, plan
+        assert str(path) in plan.stdout
+        assert (server.snapshot(), processes(server)) == (before, running)
+
+
+@on_native
+def test_a_stop_survives_the_engine_and_the_keeper(server: Server, project: TestProject) -> None:
+    project.declare(_WORKER + 'processes = 2\n[workers.other]\ncommand = "sleep 1000"\nstart_seconds = 1\n')
+    server.ok("apply")
+    name = project.name
+    server.ok("stop", f"{name}/queue:2")
+    expected = {f"{name}/queue:1": "RUNNING", f"{name}/queue:2": "STOPPED", f"{name}/other:1": "RUNNING"}
+
+    server.keeper.kill_engine()
+    server.keeper.wait_for(expected)
+    server.keeper.kill()
+    server.keeper.start()
+
+    server.keeper.wait_for(expected)
+    assert project.states() == expected
+    assert len(server.keeper.processes()) - 1 == 2, "the engine and two workers, each once"
+
+
 def test_a_process_that_supervisor_gave_up_is_named_and_revived(server: Server, project: TestProject) -> None:
     project.own(project.root)
     (project.root / "healthy").touch()
@@ -122,6 +186,7 @@ def test_a_process_that_supervisor_gave_up_is_named_and_revived(server: Server, 
     assert server.ok("status").stdout.count("RUNNING") == 1
 
 
+@on_both
 def test_stop_is_shown_by_status_and_left_alone_by_apply(server: Server, project: TestProject) -> None:
     project.declare(_WORKER)
     server.ok("apply")
@@ -160,6 +225,31 @@ def test_scaling_changes_the_processes_and_who_rotates_their_log(
     assert not rotation.exists()
     changed = {path for path, was in alone.items() if server.snapshot()[path] != was}
     assert changed == {str(project.project_file())}, "only `processes = 1` is written now"
+
+
+@on_native
+def test_scaling_starts_one_process_and_ends_one_and_touches_no_other(
+    server: Server, project: TestProject
+) -> None:
+    project.write(project.current.resolve(), "talker.py", _TALKER)
+    text = '[workers.queue]\ncommand = "python3 talker.py"\nstart_seconds = 1\nprocesses = 2  # as it was'
+    project.declare(text)
+    server.ok("apply")
+    two = processes(server)
+
+    plan = server.ok("scale", f"{project.name}/queue", "3", "--dry-run")
+    server.ok("scale", f"{project.name}/queue", "3")
+    three = processes(server)
+    log = project.logs / "queue.log"
+    wait_until(lambda: set(three.values()) <= writers(log), 20, what="lines of all processes")
+    server.ok("scale", f"{project.name}/queue", "2")
+
+    assert "restarts:" not in plan.stdout, plan
+    assert two.items() <= three.items(), "a process was restarted"
+    assert len(three) == 3
+    assert processes(server) == two
+    assert not list((server.directory / "logrotate.d").iterdir()), "the engine rotates by itself"
+    assert "processes = 2  # as it was" in project.project_file().read_text(), "a comment was lost"
 
 
 def assert_rotated_together(project: TestProject, rotation: Path, pids: set[int]) -> None:

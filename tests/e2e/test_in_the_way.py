@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes, processes
-from tests.e2e.server import Server, TestProject
+from tests.e2e.server import Server, TestProject, on_both, on_native
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
 
@@ -94,6 +95,7 @@ def test_a_foreign_crontab_is_refused(server: Server, project: TestProject, text
     assert_refused(answer, REFUSED_BY_HOST, f"{path} exists and was not written by shiftboss", "--adopt")
 
 
+@on_both
 @pytest.mark.parametrize("command", ["worker", "schedule"])
 @pytest.mark.parametrize("by", ["root", "the project's user"])
 def test_a_log_directory_that_leads_to_etc_is_refused(
@@ -112,6 +114,7 @@ def test_a_log_directory_that_leads_to_etc_is_refused(
     assert not os.path.lexists("/etc/shiftboss-e2e.log")
 
 
+@on_both
 def test_a_log_that_leads_to_another_file_is_refused(server: Server, project: TestProject) -> None:
     victim = server.directory / "victim"
     victim.write_text("untouched")
@@ -126,6 +129,63 @@ def test_a_log_that_leads_to_another_file_is_refused(server: Server, project: Te
     assert (victim.read_text(), victim.stat().st_mode & 0o777, victim.owner()) == ("untouched", 0o600, "root")
 
 
+@on_native
+def test_a_log_directory_of_the_project_is_taken_over_only_if_asked_and_stays_in_use(
+    server: Server, project: TestProject
+) -> None:
+    """The web part of the application writes its own log there, before and after."""
+    project.logs.mkdir(mode=0o755)
+    project.own(project.logs)
+    own_log, rotated = project.logs / "web.log", project.logs / "web.log.1"
+    write = ("sh", "-c", f"echo said >> {own_log}")
+    project.as_user(*write)
+    words = ("setup", project.name, "custom", "--", "sh", "-c", "echo ready; exec sleep 1000")
+
+    with nothing_changes(server):
+        refused = server.run(*words)
+    assert_refused(refused, REFUSED_BY_HOST, f"{project.logs} belongs to {project.user}", "--adopt")
+    adopted = (*words[:3], "--adopt", *words[3:])
+    server.ok(*adopted)
+
+    wait_until(lambda: project.log("custom") == "ready\n", 10, what="the output of the worker")
+    project.as_user(*write)
+    project.as_user("mv", str(own_log), str(rotated))
+    project.as_user(*write)
+    assert (rotated.read_text(), own_log.read_text()) == ("said\nsaid\n", "said\n")
+    assert (rotated.owner(), own_log.owner()) == (project.user, project.user)
+    assert project.as_user("cat", str(project.logs / "custom.log")).stdout == "ready\n"
+    assert project.logs.stat().st_gid == project.current.stat().st_gid
+    assert "nothing to change" in server.ok(*words).stdout
+    server.ok("restart", project.name)
+    wait_until(lambda: project.log("custom") == "ready\n" * 2, 10, what="the output after a restart")
+
+
+@on_native
+def test_a_log_of_the_worker_that_the_project_exchanges_for_a_link_is_not_written_through(
+    server: Server, project: TestProject
+) -> None:
+    """In a directory that was taken over, the project may still exchange files: the engine follows no link."""
+    victim = server.directory / "victim"
+    victim.write_text("untouched")
+    victim.chmod(0o666)
+    project.logs.mkdir(mode=0o755)
+    project.own(project.logs)
+    said = "while true; do echo said; sleep 0.1; done"
+    server.ok("setup", project.name, "custom", "--adopt", "--", "sh", "-c", said)
+    log = project.logs / "custom.log"
+    wait_until(lambda: "said" in project.log("custom"), 10, what="output")
+
+    project.as_user("sh", "-c", f"mv {log} {log}.old && ln -s {victim} {log}")
+    server.ok("restart", project.name)
+
+    wait_until(lambda: "custom" in server.run("status").stderr, 20, what="a word about the log in status")
+    assert victim.read_text() == "untouched"
+    assert set(project.states().values()) == {"RUNNING"}
+    project.as_user("rm", str(log))
+    wait_until(lambda: not log.is_symlink() and "said" in project.log("custom"), 20, what="output again")
+
+
+@on_both
 def test_a_log_directory_that_was_exchanged_later_stops_the_next_change(
     server: Server, project: TestProject
 ) -> None:

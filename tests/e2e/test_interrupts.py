@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.refusals import INTERRUPTED, assert_refused, nothing_changes, processes
-from tests.e2e.server import INTERRUPTIBLE, Answer, Server, TestProject
+from tests.e2e.server import INTERRUPTIBLE, Answer, Server, TestProject, on_both
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
 
-# it finishes its work before it ends: when the file `done` appears (or Supervisor is gone)
+# it finishes its work before it ends: when the file `done` appears (or the backend is gone)
 _DILIGENT = """
 import os, pathlib, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-supervisor = os.getppid()
-while os.getppid() == supervisor and not pathlib.Path("../../../../done").exists():
+backend = os.getppid()
+while os.getppid() == backend and not pathlib.Path("../../../../done").exists():
     time.sleep(0.05)
 """
 
@@ -35,6 +35,7 @@ def project(server: Server) -> Iterator[TestProject]:
     finish_work(server)
 
 
+@on_both
 def test_while_it_waits_for_another_nothing_has_happened(server: Server, project: TestProject) -> None:
     project.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
     with lock_held(server), nothing_changes(server):
@@ -45,6 +46,7 @@ def test_while_it_waits_for_another_nothing_has_happened(server: Server, project
     assert set(project.states().values()) == {"RUNNING"}
 
 
+@on_both
 def test_while_it_watches_the_start_the_worker_starts_on(server: Server, project: TestProject) -> None:
     project.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 4')
 
@@ -59,6 +61,7 @@ def test_while_it_watches_the_start_the_worker_starts_on(server: Server, project
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda how: how.name)
+@on_both
 def test_while_it_waits_for_a_job_to_finish_the_next_run_finishes_the_change(
     server: Server, project: TestProject, how: signal.Signals
 ) -> None:
@@ -68,7 +71,7 @@ def test_while_it_waits_for_a_job_to_finish_the_next_run_finishes_the_change(
     old = one(processes(server))
     project.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
 
-    answer = interrupted(server, ("apply",), lambda said: "to finish its work" in said, how)
+    answer = interrupted(server, ("apply",), lambda said: "to finish" in said, how)
 
     assert answer.status == (INTERRUPTED if how == signal.SIGINT else -how), answer
     assert one(processes(server)) == old, "the job in hand was broken off"
@@ -79,6 +82,7 @@ def test_while_it_waits_for_a_job_to_finish_the_next_run_finishes_the_change(
     assert server.run("plan", "--check").status == 0
 
 
+@on_both
 def test_a_change_of_another_project_does_not_forget_what_was_interrupted(
     server: Server, project: TestProject
 ) -> None:
@@ -89,7 +93,7 @@ def test_a_change_of_another_project_does_not_forget_what_was_interrupted(
         each.declare('[workers.slow]\ncommand = "python3 diligent.py"\nstop_wait = 60\nstart_seconds = 1')
     server.ok("apply")
     project.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
-    interrupted(server, ("apply",), lambda said: "to finish its work" in said)
+    interrupted(server, ("apply",), lambda said: "to finish" in said)
     finish_work(server)
 
     other.declare('[workers.slow]\ncommand = "sleep 1000"\nstart_seconds = 1')
@@ -97,23 +101,24 @@ def test_a_change_of_another_project_does_not_forget_what_was_interrupted(
     server.ok("apply", project.name)
 
     for each in (project, other):
-        name = f"{each.name}_slow"
-        assert_runs(each, processes(server)[f"{name}:{name}"], "sleep 1000")
+        assert_runs(each, processes(server)[each.process("slow")], "sleep 1000")
 
 
+@on_both
 def test_a_removal_that_was_interrupted_is_finished_by_the_next(server: Server, project: TestProject) -> None:
     project.write(project.current.resolve(), "diligent.py", _DILIGENT)
     project.declare('[workers.slow]\ncommand = "python3 diligent.py"\nstop_wait = 60\nstart_seconds = 1')
+    before = server.snapshot()
     server.ok("apply")
     line = ("remove", f"{project.name}/slow", "--yes")
 
-    answer = interrupted(server, line, lambda said: "to finish its work" in said)
+    answer = interrupted(server, line, lambda said: "to finish" in said)
 
     assert_refused(answer, INTERRUPTED, "interrupted")
     finish_work(server)
     server.ok("apply")
     assert processes(server) == {}
-    assert list(server.supervisord.conf_dir.iterdir()) == []
+    assert server.snapshot().keys() == before.keys()
     assert server.run("plan", "--check").status == 0
 
 

@@ -1,4 +1,4 @@
-"""A real Laravel queue on a real Supervisor: the whole life of a worker."""
+"""A real Laravel queue on a real Supervisor, and on our own engine: the whole life of a worker."""
 
 import os
 import signal
@@ -11,16 +11,17 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.laravel import laravel_project, laravel_release, outbox, queue_mail, status
-from tests.e2e.server import CLASSIC, Server, TestProject
+from tests.e2e.server import CLASSIC, Server, TestProject, on_both, on_native
 from tests.supervisord import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
 
 
+@on_both
 def test_the_request_returns_at_once_while_the_worker_does_the_job(server: Server) -> None:
     project = laravel_project(server)
-    server.ok("setup-supervisor", project.name, "queue", program=CLASSIC)
+    server.ok("setup", project.name, "queue")
 
     with web_server(project) as port:
         started = time.monotonic()
@@ -40,9 +41,10 @@ def test_the_request_returns_at_once_while_the_worker_does_the_job(server: Serve
     wait_until(lambda: "Processed" in project.log("queue"), 10, what="the log")
 
 
+@on_both
 def test_two_workers_share_twenty_jobs_and_a_killed_one_comes_back(server: Server) -> None:
     project = laravel_project(server)
-    server.ok("setup-supervisor", project.name, "queue", "--workers=2", program=CLASSIC)
+    server.ok("setup", project.name, "queue", "--workers=2")
     queue_mail(project, "job", seconds=0.3, count=20)
     wait_until(lambda: outbox(project), 30, what="the first job")
 
@@ -60,6 +62,7 @@ def test_two_workers_share_twenty_jobs_and_a_killed_one_comes_back(server: Serve
     assert status(server, project)[1]["pid"] == before[2], "the other one was left alone"
 
 
+@on_both
 def test_stop_lets_the_job_finish_and_restart_takes_up_the_new_release(server: Server) -> None:
     project = laravel_project(server)
     server.ok("setup", project.name, "queue")
@@ -84,6 +87,38 @@ def test_stop_lets_the_job_finish_and_restart_takes_up_the_new_release(server: S
     assert os.readlink(f"/proc/{fresh['pid']}/cwd") == str(project.root / "releases" / "2")
 
 
+@on_native
+def test_a_job_in_hand_survives_the_engine_and_a_scaling(server: Server) -> None:
+    """Neither the engine's death nor another process beside it touches a worker that is in the middle of a job."""
+    project = laravel_project(server)
+    server.ok("setup", project.name, "queue", "--workers", "2")
+    queue_mail(project, "long", seconds=6)
+    wait_until(lambda: outbox(project, "long.started"), 30, what="the start of the job")
+    before = server.keeper.pids()
+
+    server.keeper.kill_engine()
+    server.ok("scale", f"{project.name}/queue", "3")
+
+    after = server.keeper.pids()
+    assert before.items() <= after.items(), "a process was restarted"
+    assert len(after) == 3
+    wait_until(lambda: outbox(project, "long.eml"), 30, what="the job")
+    wait_until(lambda: project.log("queue").count("Processed") == 1, 10, what="its line in the log, once")
+
+
+def test_the_classic_script_sets_up_two_workers_in_one_command(server: Server) -> None:
+    project = laravel_project(server)
+
+    said = server.ok("setup-supervisor", project.name, "queue", "--workers=2", program=CLASSIC)
+
+    assert f"supervisorctl status '{project.name}_queue:*'" in said.stdout
+    assert set(project.states().values()) == {"RUNNING"}
+    assert len(project.states()) == 2
+    queue_mail(project, "one")
+    wait_until(lambda: outbox(project, "one.eml"), 30, what="the job")
+
+
+@on_both
 def test_setting_it_up_again_changes_nothing_and_remove_leaves_nothing(server: Server) -> None:
     project = laravel_project(server)
     untouched = server.snapshot()
@@ -102,6 +137,7 @@ def test_setting_it_up_again_changes_nothing_and_remove_leaves_nothing(server: S
     assert not any(os.path.exists(f"/proc/{pid}") for pid in first[1])
 
 
+@on_both
 def test_a_worker_that_cannot_start_is_reported_with_its_own_words(server: Server) -> None:
     project = laravel_project(server)
 

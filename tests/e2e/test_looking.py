@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crond import TemporaryCron
-from tests.e2e.server import INTERRUPTIBLE, SHIFTBOSS, Server, TestProject
+from tests.e2e.server import INTERRUPTIBLE, SHIFTBOSS, Server, TestProject, on_both
 from tests.e2e.shop import Shop
 from tests.waiting import wait_until
 
@@ -50,6 +50,7 @@ def project(server: Server) -> TestProject:
     return made
 
 
+@on_both
 def test_the_status_for_programs_has_exactly_the_documented_shape(
     server: Server, project: TestProject
 ) -> None:
@@ -66,12 +67,13 @@ def test_the_status_for_programs_has_exactly_the_documented_shape(
     assert found["release"] == str(project.root / "releases" / "1")
     queue, mail = found["workers"]
     assert queue.keys() == mail.keys() == WORKER
-    assert (queue["name"], queue["preset"], queue["backend"]) == ("queue", "custom", "supervisor")
+    assert (queue["name"], queue["preset"], queue["backend"]) == ("queue", "custom", server.backend)
     assert queue["command"] == "/usr/bin/tail -n +1 -F ../../said"
     assert [process["process"] for process in queue["processes"]] == [1, 2]
+    restarts = 0 if server.is_native else None  # Supervisor does not count them
     for process in (*queue["processes"], *mail["processes"]):
         assert process.keys() == PROCESS
-        assert (process["state"], process["stale"], process["restarts"]) == ("RUNNING", False, None)
+        assert (process["state"], process["stale"], process["restarts"]) == ("RUNNING", False, restarts)
         assert Path(f"/proc/{process['pid']}").owner() == project.user
         assert process["memory_bytes"] > 0
     (backup,) = found["schedules"]
@@ -83,6 +85,7 @@ def test_the_status_for_programs_has_exactly_the_documented_shape(
     assert backup["last"]["started"] is not None
 
 
+@on_both
 def test_the_plan_for_programs_has_exactly_the_documented_shape(server: Server, project: TestProject) -> None:
     document = json.loads(server.ok("plan", "--json").stdout)
 
@@ -90,12 +93,17 @@ def test_the_plan_for_programs_has_exactly_the_documented_shape(server: Server, 
     assert all(
         action.keys() == {"kind", "target", "path", "diff", "restarts"} for action in document["actions"]
     )
-    conf = str(server.supervisord.conf_dir / f"{project.name}_queue.conf")
-    (write,) = [action for action in document["actions"] if action["path"] == conf]
-    assert "+[program:" in write["diff"]
-    assert list(server.supervisord.conf_dir.iterdir()) == [], "it was only asked"
+    written = {
+        "supervisor": (server.supervisord.conf_dir / f"{project.name}_queue.conf", "+[program:"),
+        "native": (server.keeper.manifests / f"{project.name}.json", f'"address": "{project.name}/queue"'),
+    }
+    path, text = written[server.backend]
+    (write,) = [action for action in document["actions"] if action["path"] == str(path)]
+    assert text in write["diff"]
+    assert not path.exists(), "it was only asked"
 
 
+@on_both
 def test_logs_are_shown_with_the_unit_since_a_time_and_as_many_as_wished(
     server: Server, project: TestProject
 ) -> None:
@@ -118,6 +126,7 @@ def test_logs_are_shown_with_the_unit_since_a_time_and_as_many_as_wished(
     assert both == f"{name}/queue |   and more of it\n{name}/mail  | three\n"
 
 
+@on_both
 def test_logs_are_followed_through_a_rotation(server: Server, project: TestProject) -> None:
     project.logs.mkdir()
     logs = {name: project.logs / f"{name}.log" for name in ("queue", "mail")}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.crond import TemporaryCron
 from tests.e2e.refusals import processes
-from tests.e2e.server import Server, TestProject
+from tests.e2e.server import Server, TestProject, on_both
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
 
@@ -33,16 +33,17 @@ cron = "30 4 * * *"
 
 
 @pytest.fixture
-def server(public_tmp: Path) -> Iterator[Server]:
-    """Give a server whose Supervisor may have many processes, with a cron daemon."""
-    made = Server.make(public_tmp, minfds=4096)
+def server(request: pytest.FixtureRequest, public_tmp: Path) -> Iterator[Server]:
+    """Give a server whose backend may have many processes, with a cron daemon."""
+    made = Server.make(public_tmp, request.param, minfds=4096)
     try:
-        with made.supervisord, TemporaryCron(public_tmp):
+        with made.daemon, TemporaryCron(public_tmp):
             yield made
     finally:
         made.close()
 
 
+@on_both
 def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(server: Server) -> None:
     shared = server.add_project()
     projects = [add(server, shared.user, number) for number in range(_PROJECTS)]
@@ -54,7 +55,7 @@ def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(serv
 
     figures = {command: median(server, command) for command in ("plan", "status")}
     sys.stdout.write(
-        f"{_PROJECTS} projects: apply {applied:.1f} s, medians of five: {figures}\n"
+        f"{_PROJECTS} projects on {server.backend}: apply {applied:.1f} s, medians of five: {figures}\n"
     )  # pytest -rP
     assert max(figures.values()) < _BOUND_SECONDS, figures
     server.ok("plan", "--check")
@@ -63,18 +64,15 @@ def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(serv
     server.ok("apply")
     after = processes(server)
     assert running.items() <= after.items(), "somebody else was restarted"
-    assert after.keys() - running.keys() == {
-        f"{newcomer.name}_{w}:{newcomer.name}_{w}" for w in ("mail", "images")
-    }
+    assert after.keys() - running.keys() == {newcomer.process(worker) for worker in ("mail", "images")}
 
     changed = projects[7]
     changed.declare(_UNITS.replace("100000", "99999", 1))
     plan = server.ok("plan", changed.name)
     assert f"restarts: {changed.name}/mail:1" in plan.stdout
     server.ok("apply")
-    name = f"{changed.name}_mail:{changed.name}_mail"
     last = processes(server)
-    assert {key for key in last if last[key] != after[key]} == {name}
+    assert {key for key in last if last[key] != after[key]} == {changed.process("mail")}
 
 
 def add(server: Server, user: str, number: int) -> TestProject:

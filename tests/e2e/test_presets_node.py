@@ -1,4 +1,4 @@
-"""Node presets without Socket.IO on a real Supervisor: a BullMQ worker, and a web server without any package."""
+"""Node presets without Socket.IO on both backends: a BullMQ worker, and a web server without any package."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.python_apps import redis_server
-from tests.e2e.server import APPS, Server, TestProject
+from tests.e2e.server import APPS, Server, TestProject, on_both
 from tests.e2e.worker_life import Queue, check_queue_life, check_web_life
 from tests.supervisord import free_port
 
@@ -42,6 +42,7 @@ def bullmq_project(server: Server, node_modules: Path) -> TestProject:
     return project
 
 
+@on_both
 def test_a_bullmq_worker_works_comes_back_and_stops_after_its_job(
     redis: Path, server: Server, bullmq: Path
 ) -> None:
@@ -52,12 +53,13 @@ def test_a_bullmq_worker_works_comes_back_and_stops_after_its_job(
     server.ok("setup", project.name, "queue")
 
     assert 'preset = "bullmq"' in project.project_file().read_text()
-    assert "node worker.js" in (server.supervisord.conf_dir / f"{project.name}_queue.conf").read_text()
+    assert "node worker.js" in project.written()[0]
     check_queue_life(queue, "queue")
 
 
+@on_both
 def test_a_node_server_gets_the_flags_and_arguments_of_its_start_script(server: Server) -> None:
-    """`node` takes scripts.start apart, so that no npm stands between Supervisor and the server."""
+    """`node` takes scripts.start apart, so that no npm stands between the backend and the server."""
     project = server.add_project()
     project.release(app="node")
     port = free_port()
@@ -65,7 +67,6 @@ def test_a_node_server_gets_the_flags_and_arguments_of_its_start_script(server: 
 
     server.ok("apply", project.name)
 
-    written = (server.supervisord.conf_dir / f"{project.name}_web.conf").read_text()
-    assert "node --enable-source-maps src/web.js --greeting=hello" in written
+    assert "node --enable-source-maps src/web.js --greeting=hello" in project.written()[0]
     said = check_web_life(project, "web", port)
     assert (said["argv"], said["node_env"]) == (["--greeting=hello"], "production")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.crond import ONE_RUN_SECONDS, TemporaryCron
 from tests.e2e.laravel import laravel_project, outbox, queue_mail, status
-from tests.e2e.server import SHIFTBOSS, Server, TestProject
+from tests.e2e.server import SHIFTBOSS, Server, TestProject, on_both
 from tests.e2e.worker_life import Queue, check_queue_life, check_return, check_stop, processes_of
 from tests.waiting import wait_until
 
@@ -30,6 +30,7 @@ def put_into(queue: str) -> tuple[str, ...]:
     return ("sh", "-c", f'echo "$1" > "$MARKS/$0.new" && mv "$MARKS/$0.new" "$MARKS/$0.{queue}"')
 
 
+@on_both
 def test_a_line_of_a_procfile_works_comes_back_and_stops_after_its_job(server: Server) -> None:
     """The line `Thumbs` has a variable in it and needs a shell; a worker's name has no capitals."""
     project = server.add_project()
@@ -58,6 +59,7 @@ def test_a_line_that_the_procfile_does_not_have_is_refused(server: Server) -> No
     assert server.snapshot() == before
 
 
+@on_both
 def test_the_worker_lines_of_a_procfile_are_proposed_and_set_up(server: Server) -> None:
     """What starts the web server or belongs to a deploy is no background worker."""
     project = server.add_project()
@@ -77,6 +79,7 @@ def test_the_worker_lines_of_a_procfile_are_proposed_and_set_up(server: Server) 
     queue.wait("one.done")
 
 
+@on_both
 def test_schedule_work_runs_each_task_within_its_minute(server: Server) -> None:
     project = laravel_project(server)
     heartbeat = project.root / "shared" / "storage" / "app" / "heartbeat.log"
@@ -96,6 +99,7 @@ def test_schedule_work_runs_each_task_within_its_minute(server: Server) -> None:
     check_stop(project, "scheduler")
 
 
+@on_both
 def test_without_a_kind_it_proposes_what_a_laravel_project_needs(server: Server, cron: TemporaryCron) -> None:
     project = laravel_project(server)
     before = server.snapshot()

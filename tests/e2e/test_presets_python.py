@@ -1,4 +1,4 @@
-"""The presets of Python's queues and web servers on a real Supervisor: each does real work and stops in order."""
+"""The presets of Python's queues and web servers on both backends: each does real work and stops in order."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.python_apps import ask_redis, python_environment, redis_server
-from tests.e2e.server import Server, TestProject
+from tests.e2e.server import Server, TestProject, on_both
 from tests.e2e.worker_life import (
     Queue,
     check_queue_life,
@@ -46,6 +46,7 @@ def python_project(server: Server, environment: Path, app: str) -> TestProject:
     return project
 
 
+@on_both
 @pytest.mark.parametrize(
     ("app", "command"),
     [
@@ -64,11 +65,12 @@ def test_a_queue_works_comes_back_and_stops_after_its_job(
 
     server.ok("setup", project.name, "queue")
 
-    assert f"command={project.current}/.venv/bin/{command}" in written(project)
+    assert project.written()[0].startswith(f"{project.current}/.venv/bin/{command}")
     # the workers of a killed Dramatiq live on (Bogdanp/dramatiq#788), and Supervisor cannot know them
     check_queue_life(queue, "queue", orphans=app == "dramatiq")
 
 
+@on_both
 def test_options_of_the_project_file_reach_celery(redis: Path, server: Server, environment: Path) -> None:
     """Two named workers of one project, each with its own queue; the stop wait follows from the time limit."""
     project = python_project(server, environment, "celery")
@@ -120,6 +122,7 @@ def dispatched(redis: Path) -> int:
     return int(ask_redis(redis, "LLEN", "celery"))
 
 
+@on_both
 @pytest.mark.parametrize(("kind", "app"), [("gunicorn", "wsgi:app"), ("uvicorn", "main:app")])
 def test_a_web_server_answers_comes_back_and_stops_after_the_request(
     server: Server, environment: Path, kind: str, app: str
@@ -132,11 +135,5 @@ def test_a_web_server_answers_comes_back_and_stops_after_the_request(
 
     server.ok("apply", project.name)
 
-    assert f"command={project.current}/.venv/bin/{kind} {app} " in written(project)
+    assert project.written()[0].startswith(f"{project.current}/.venv/bin/{kind} {app} ")
     check_web_life(project, "web", port)
-
-
-def written(project: TestProject) -> str:
-    """Return what was written for Supervisor, all of it."""
-    files = sorted(project.server.supervisord.conf_dir.glob(f"{project.name}_*.conf"))
-    return "".join(path.read_text() for path in files)

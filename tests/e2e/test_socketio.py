@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.laravel import status
-from tests.e2e.server import APPS, CLASSIC, Server, TestProject
+from tests.e2e.server import APPS, Server, TestProject, on_both, on_native
 from tests.supervisord import free_port
 from tests.waiting import wait_until
 
@@ -40,13 +40,14 @@ def project(server: Server, node_modules: Path) -> TestProject:
     return made
 
 
+@on_both
 def test_server_js_serves_survives_a_kill_and_frees_its_port(server: Server, project: TestProject) -> None:
     port = free_port()
     made = server.ok("project", "add", project.name)
     assert "registered" in made.stdout
     path = project.project_file()
     path.write_text(path.read_text() + f'\n[project.environment]\nPORT = "{port}"\n')
-    server.ok("setup-supervisor", project.name, "node", program=CLASSIC)
+    server.ok("setup", project.name, "node")
     process = status(server, project)[0]
     assert b"server.js" in Path(f"/proc/{process['pid']}/cmdline").read_bytes()
 
@@ -60,6 +61,7 @@ def test_server_js_serves_survives_a_kill_and_frees_its_port(server: Server, pro
     assert is_free(port)
 
 
+@on_both
 def test_npm_start_leaves_nothing_behind_when_it_is_stopped(server: Server, project: TestProject) -> None:
     port = free_port()
     package = json.loads((project.current / "package.json").read_text())
@@ -80,14 +82,42 @@ def test_npm_start_leaves_nothing_behind_when_it_is_stopped(server: Server, proj
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in family), 20, what="their end")
 
 
+@on_native
+def test_npm_that_is_killed_leaves_nothing_behind_and_comes_back(
+    server: Server, project: TestProject
+) -> None:
+    """Supervisor knows nothing of the node that npm started: it would live on, and hold the port."""
+    port = free_port()
+    package = json.loads((project.current / "package.json").read_text())
+    package["scripts"] = {"prestart": "node --version", "start": "NODE_ENV=production node server.js"}
+    project.write(project.current.resolve(), "package.json", json.dumps(package))
+    project.declare(f'[project.environment]\nPORT = "{port}"\n')
+    server.ok("setup", project.name, "npm-start")
+    assert client(project, port)["chat"] is True
+    top = int(str(status(server, project)[0]["pid"]))
+    family = [top, *children(top)]
+    assert len(family) > 1, "npm and the node that it started"
+
+    os.kill(top, signal.SIGKILL)
+
+    wait_until(lambda: status(server, project)[0]["pid"] not in {None, top}, 20, what="another npm")
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in family), "the new one started beside the old one"
+    wait_until(lambda: status(server, project)[0]["state"] == "RUNNING", 40, what="RUNNING again")
+    wait_until(lambda: not is_free(port), 20, what="the port to be taken again")
+    assert client(project, port)["chat"] is True
+
+
+@on_both
 def test_a_plain_npm_start_becomes_node(server: Server, project: TestProject) -> None:
     """`npm start` that is simply `node server.js` runs node itself."""
     plan = server.ok("setup", project.name, "npm-start", "--dry-run")
 
-    assert "node server.js" in plan.stdout
+    words = plan.stdout.replace('",\n+   "', " ")  # the manifest has a line for each
+    assert "node server.js" in words
     assert "npm run" not in plan.stdout
 
 
+@on_both
 def test_a_taken_port_is_reported_with_its_owner(server: Server, project: TestProject) -> None:
     server.ok("project", "add", project.name)
     with socket.socket() as taken:

@@ -1,4 +1,4 @@
-"""An ordinary user with a Supervisor of one's own: the same program, no root."""
+"""An ordinary user with a Supervisor of one's own, or with nothing at all: the same program, no root."""
 
 import json
 import subprocess
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.public_copy import program_as
+from tests.e2e.public_copy import PYTHON, program_as
 from tests.e2e.refusals import WRONG_USE, assert_refused
 from tests.e2e.server import Answer, Server
+from tests.native import TemporaryKeeper
 from tests.supervisord import DEBIAN_PYTHON, TemporarySupervisord
 
 pytestmark = pytest.mark.needs_root
@@ -23,7 +24,15 @@ class Home:
     user: str
     directory: Path
     copy: Path
-    supervisord: TemporarySupervisord
+    daemon: TemporarySupervisord | TemporaryKeeper
+
+    @property
+    def state(self) -> Path:
+        return self.directory / ".local" / "state" / "shiftboss"
+
+    @property
+    def is_native(self) -> bool:
+        return isinstance(self.daemon, TemporaryKeeper)
 
     def run(self, *words: str) -> Answer:
         """Run shiftboss as the user, with nothing but HOME to tell it where everything is."""
@@ -45,25 +54,51 @@ class Home:
         return answer
 
     def files(self) -> set[str]:
-        """Return what is in the home directory and in the directory of the user's Supervisor."""
-        places = self.directory, self.supervisord.conf_dir
-        return {str(path) for place in places for path in place.rglob("*") if not path.is_dir()}
+        """Return what is in the home directory and in the directory of the user's Supervisor.
+
+        What changes while nobody changes anything is left out.
+        """
+        places = [self.directory]
+        if isinstance(self.daemon, TemporarySupervisord):
+            places.append(self.daemon.conf_dir)
+        live = tuple(str(self.state / name) for name in ("run/", "engine/", "instance"))
+        found = (str(path) for place in places for path in place.rglob("*") if not path.is_dir())
+        return {path for path in found if not path.startswith(live)}
 
 
-@pytest.fixture
-def home(public_tmp: Path, public_copy: Path) -> Iterator[Home]:
-    """Give a user with a running Supervisor."""
+@pytest.fixture(params=["supervisor", "native"])
+def home(request: pytest.FixtureRequest, public_tmp: Path, public_copy: Path) -> Iterator[Home]:
+    """Give a user with a running backend."""
     server = Server.make(public_tmp)
     try:
         user = server.add_project().user
-        daemon = TemporarySupervisord(public_tmp / "own", python=DEBIAN_PYTHON, user=user)
-        daemon.directory.mkdir()
-        made = Home(user, public_tmp / "home", public_copy, daemon)
+        own = public_tmp / "own"
+        own.mkdir()
+        home = public_tmp / "home"
+        made = Home(user, home, public_copy, TemporarySupervisord(own, python=DEBIAN_PYTHON, user=user))
+        if request.param == "native":
+            made.daemon = own_keeper(made, public_copy, own)
         furnish(made)
-        with daemon:
+        with made.daemon:
             yield made
     finally:
         server.close()
+
+
+def own_keeper(home: Home, copy: Path, directory: Path) -> TemporaryKeeper:
+    """Return the keeper that `shiftboss up` would start for the user, from a Python that the user may run."""
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(directory / "venv")], check=True)
+    (packages,) = (directory / "venv").glob("lib/python3*/site-packages")
+    (packages / "copy.pth").write_text(f"{copy}\n")  # as `python -I` finds it
+    become = ("setpriv", f"--reuid={home.user}", f"--regid={home.user}", "--init-groups", "--")
+    nothing = ("env", "-i", f"HOME={home.directory}", "PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1")
+    return TemporaryKeeper(
+        directory,
+        state=home.state,
+        run=home.state / "run",
+        python=str(directory / "venv" / "bin" / "python"),
+        become=(*become, *nothing),
+    )
 
 
 def furnish(home: Home) -> None:
@@ -72,10 +107,13 @@ def furnish(home: Home) -> None:
     for directory in (release, config.parent, home.directory / "logrotate.d"):
         directory.mkdir(parents=True)
     (release.parents[1] / "current").symlink_to("releases/1")
+    own = home.daemon
+    supervisor = (
+        f'[supervisor]\nconf_file = "{own.conf_file}"\n' if isinstance(own, TemporarySupervisord) else ""
+    )
     config.write_text(
         f'[layout]\nprojects = "{home.directory}/projects"\nlogs = "{home.directory}/logs"\n'
-        f'[supervisor]\nconf_file = "{home.supervisord.conf_file}"\n'
-        f'[logrotate]\ndir = "{home.directory}/logrotate.d"\n'
+        f'{supervisor}[logrotate]\ndir = "{home.directory}/logrotate.d"\n'
     )
     subprocess.run(["chown", "--recursive", f"{home.user}:", str(home.directory)], check=True)
 
@@ -87,26 +125,26 @@ def test_a_user_sets_up_changes_and_removes_a_worker_without_root(home: Home) ->
     home.ok(*line)
 
     assert_runs(home, 1)
-    conf = home.supervisord.conf_dir / "app_custom.conf"
-    assert "\nuser=" not in conf.read_text(), "only root may switch"
-    assert 'workers = "supervisor"' in (home.directory / ".config/shiftboss/config.toml").read_text()
+    backend = "native" if home.is_native else "supervisor"
+    assert f'workers = "{backend}"' in (home.directory / ".config/shiftboss/config.toml").read_text()
+    if isinstance(home.daemon, TemporarySupervisord):
+        conf = (home.daemon.conf_dir / "app_custom.conf").read_text()
+        assert "\nuser=" not in conf, "only root may switch"
     again = home.ok(*line)
     assert "nothing to change" in again.stdout
 
     home.ok("scale", "app/custom", "2")
     assert_runs(home, 2)
-    assert (home.directory / "logrotate.d" / "shiftboss-app").exists()
-    home.ok("restart", "app")
+    assert (home.directory / "logrotate.d" / "shiftboss-app").exists() == (not home.is_native)
+    restarted = home.ok("restart", "app").stdout
+    assert restarted.count(" -> ") == 2, restarted
     home.ok("stop", "app/custom:2")
     assert home.run("status").status == 3
 
     home.ok("remove", "app", "--yes")
     left = home.files() - untouched
-    assert left == {
-        f"{home.directory}/logs/app/custom.log",
-        f"{home.directory}/.local/state/shiftboss/run/lock",
-    }
-    assert home.supervisord.states() == {}
+    assert left == {f"{home.directory}/logs/app/custom.log"}
+    assert home.daemon.states() == {}
 
 
 def test_a_user_is_told_that_crontabs_of_the_server_are_roots(home: Home) -> None:
@@ -115,7 +153,7 @@ def test_a_user_is_told_that_crontabs_of_the_server_are_roots(home: Home) -> Non
     answer = home.run("cron", "app", "backup", "@daily", "--", "true")
 
     assert_refused(answer, WRONG_USE, "cannot schedule app/backup on cron", "as root (sudo)")
-    assert home.files() - before <= {f"{home.directory}/.local/state/shiftboss/run/lock"}
+    assert home.files() == before
 
 
 def assert_runs(home: Home, count: int) -> None:

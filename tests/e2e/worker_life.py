@@ -138,7 +138,8 @@ def answers(port: int) -> dict[str, object]:
 def check_return(project: TestProject, worker: str, *, orphans: bool = False) -> None:
     """Kill the main process of a worker; check that another one runs, and that nothing is left of the first.
 
-    `orphans`: its children are known to live on, and are ended here as an administrator would.
+    `orphans`: its children are known to live on at Supervisor, and are ended here as an administrator would.
+    On our own engine nothing of a process outlives it.
     """
     old = main_pid(project)
     family = processes_of(project)
@@ -147,7 +148,7 @@ def check_return(project: TestProject, worker: str, *, orphans: bool = False) ->
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: main_pid(project) not in {0, old}, 30, what="another process")
         wait_until(lambda: is_running(project), 30, what=f"RUNNING; the log: {project.log(worker)}")
-        if orphans:
+        if orphans and not project.server.is_native:
             send(signal.SIGTERM, left_of(family, project))
         wait_until(lambda: not left_of(family, project), 30, what=f"the end of the first: {family}")
     finally:
@@ -175,17 +176,24 @@ def check_stop(project: TestProject, worker: str) -> None:
     assert set(project.states().values()) == {"STOPPED"}
     assert processes_of(project) == {}
     assert took < stop_wait(project, worker)
-    assert "SIGKILL" not in killed(project, worker), "it had to be killed"
+    assert not killed(project, worker), "it had to be killed"
 
 
 def killed(project: TestProject, worker: str) -> str:
-    """Return what Supervisor says about the signals that it sent to a worker."""
+    """Return what the backend says about a worker that it killed because it did not end in time."""
+    if project.server.is_native:
+        rows = json.loads(project.server.ok("history", f"{project.name}/{worker}", "--json").stdout)
+        return "\n".join(
+            row["reason"] for row in rows if row["kind"] == "exit" and "in time" in row["reason"]
+        )
     lines = project.server.supervisord.output().splitlines()
-    return "\n".join(line for line in lines if "killing" in line and f"{project.name}_{worker}" in line)
+    return "\n".join(line for line in lines if "SIGKILL" in line and f"{project.name}_{worker}" in line)
 
 
 def stop_wait(project: TestProject, worker: str) -> int:
-    """Return the seconds after which Supervisor would kill a worker."""
+    """Return the seconds after which the backend would kill a worker."""
+    if project.server.is_native:
+        return int(project.server.keeper.entry(f"{project.name}/{worker}")["stop"]["wait_seconds"])
     written = (project.server.supervisord.conf_dir / f"{project.name}_{worker}.conf").read_text()
     found = re.search(r"(?m)^stopwaitsecs *= *(\d+)$", written)
     assert found, written
@@ -193,7 +201,7 @@ def stop_wait(project: TestProject, worker: str) -> int:
 
 
 def main_pid(project: TestProject) -> int:
-    """Return the process that Supervisor started, 0 while there is none."""
+    """Return the process that the backend started, 0 while there is none."""
     return int(str(status(project.server, project)[0]["pid"] or 0))
 
 

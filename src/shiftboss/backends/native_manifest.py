@@ -49,7 +49,8 @@ def entry_of(worker: Worker) -> Entry:
 
 
 def _supplementary(account: Account) -> tuple[int, ...]:
-    return tuple(sorted(set(account.groups) - {account.gid}))
+    """Return what a login of the account would have: its own group is among them (initgroups(3))."""
+    return tuple(sorted({account.gid, *account.groups}))
 
 
 def _policy(worker: Worker) -> Policy:

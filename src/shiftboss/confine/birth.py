@@ -11,6 +11,8 @@ from shiftboss.confine.journal import Journal, Terms, line
 from shiftboss.confine.program import MARK, Program, Streams, run
 from shiftboss.confine.scope import CgroupScope, Orphans, Scope, TreeScope
 
+_OWN_LEAF = "keeper"
+
 
 class Child(NamedTuple):
     """A forked child: `output` reads its stdout and stderr, `result` what it tells before exec (`read_result`).
@@ -108,7 +110,12 @@ class Nursery:
 
     def remove(self) -> bool:
         """Remove our cgroups at the end; False if something is left in them."""
-        return self.tree is None or cgroup.remove(self.tree.top)
+        if self.tree is None:
+            return True
+        if os.path.isdir(self.path_of(_OWN_LEAF)):
+            with suppress(OSError):
+                cgroup.join(os.path.dirname(self.tree.top))  # back to where `settle` found us
+        return cgroup.remove(self.tree.top)
 
 
 def settle(tree: cgroup.Tree | None) -> cgroup.Tree | None:
@@ -116,6 +123,6 @@ def settle(tree: cgroup.Tree | None) -> cgroup.Tree | None:
     if tree and tree.kind == "v2":
         with suppress(OSError):
             if "INVOCATION_ID" in os.environ and cgroup.is_alone(tree):
-                cgroup.join(cgroup.make(tree, "keeper"))  # systemd wants processes in leaves only
+                cgroup.join(cgroup.make(tree, _OWN_LEAF))  # systemd wants processes in leaves only
             return tree._replace(birth=kernel.birth_works(cgroup.make(tree, "engine")))
     return tree

@@ -17,7 +17,7 @@ _IN_CREATE, _IN_DELETE, _IN_MOVED, _IN_SELF = 0x100, 0x200, 0xC0, 0xC00
 _IN_ONLYDIR = 0x01000000
 _IN_CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK
 _EVENT = struct.Struct("iIII")
-IN_IGNORED, IN_OVERFLOW = 0x8000, 0x4000
+IN_OVERFLOW = 0x4000
 
 _NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 # PyDLL keeps the GIL: the child of clone3 must not have to take it again

@@ -137,15 +137,11 @@ def signal_name(number: int) -> str:
     return _SIGNALS.get(number, str(number))
 
 
-def last_error_line(lines: Sequence[str]) -> str:
-    """Return the last log line that looks like an error, else the last that says anything, cleaned and cut.
+def _last_telling(lines: Sequence[str]) -> str:
+    """Return the last line that looks like an error, else the last that says anything, cleaned.
 
     The frames of stack traces are passed over: the line before them says what happened.
     """
-    return _cut(_last_telling(lines))
-
-
-def _last_telling(lines: Sequence[str]) -> str:
     clean = [(line, shown) for line in lines if (shown := _clean(line))]
     telling = [shown for raw, shown in clean if _SAYS_WHY.search(shown) and not _STACK.match(raw)]
     if telling:

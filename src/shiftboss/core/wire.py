@@ -485,11 +485,6 @@ def step_of(name: str) -> Step:
     return cast(Step, name) if name in get_args(Step) else "internal"
 
 
-def project_of(address: str) -> str:
-    """Return the project of an entry's address."""
-    return address.partition("/")[0]
-
-
 def is_project(name: str) -> bool:
     """Tell whether `name` may be the name of a project (and of a manifest file)."""
     return _PROJECT.fullmatch(name) is not None

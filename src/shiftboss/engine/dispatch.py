@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -25,6 +25,7 @@ class Client(Protocol):
     """The connection that a request came from."""
 
     who: str
+    on_end: list[Callable[[], None]]  # called when the client is gone
 
     def reply(self, request_id: int, answer: Answer) -> None:
         """Send the answer."""
@@ -84,7 +85,7 @@ class Dispatch:
                 client.item(request_id, event)
 
         client.reply(request_id, calls.Done())
-        client.on_end.append(self._hub.subscribe(listen))  # type: ignore[attr-defined]
+        client.on_end.append(self._hub.subscribe(listen))
 
     async def history(self, query: calls.History) -> calls.HistoryRows:
         """Read past events."""

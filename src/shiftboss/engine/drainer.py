@@ -161,11 +161,12 @@ class Drainer:
         os.eventfd_write(self._bell, 1)
 
     def _collect(self, events: list[tuple[int, int]]) -> None:
-        for descriptor, _ in events:
+        for descriptor, event in events:
             if descriptor == self._bell:
                 os.eventfd_read(self._bell)
             elif stream := self.streams.get(descriptor):
                 self._ready[descriptor] = stream
+                stream.hung_up = stream.hung_up or bool(event & select.EPOLLHUP)
 
     def _pass(self) -> None:
         most = min(LARGE, max(SMALL, _BUDGET // (len(self._hot) + 1)))
@@ -219,7 +220,8 @@ class Drainer:
             self._heat(stream, moved)
         elif stream.heat:
             self._cool(stream)
-        if stream.again and not stream.heat:
+        # the last bytes and the end may have come as one event: there is no other for the end
+        if (stream.again or stream.hung_up) and not stream.heat:
             self._ready[stream.pipe.descriptor] = stream
 
     def _heat(self, stream: Stream, moved: int) -> None:

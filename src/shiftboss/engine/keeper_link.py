@@ -99,6 +99,10 @@ class KeeperLink:
             )
         except BlockingIOError:
             return False
+        except (
+            ConnectionResetError
+        ):  # it went with a request of ours unread; what it said before is still there
+            return True
         except OSError:
             size, ancillary, flags = 0, [], 0
         descriptor = _descriptor(ancillary)

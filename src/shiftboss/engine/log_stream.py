@@ -15,9 +15,9 @@ _STUCK_SECONDS = 0.1
 class Stream:
     """One pipe, who writes to it and the log it goes to.
 
-    `ended`: every byte was read and nobody can write any more. `again`: ask it again soon, although no new
-    output may wake us. `heat`: for how many ticks it is drained without being asked. `stolen`: bytes that were
-    dropped by others while its log hung.
+    `hung_up`: nobody can write any more; what was written may still wait in the pipe. `ended`: every byte was read
+    as well. `again`: ask it again soon, although no new output may wake us. `heat`: for how many ticks it is
+    drained without being asked. `stolen`: bytes that were dropped by others while its log hung.
     """
 
     __slots__ = (
@@ -27,6 +27,7 @@ class Stream:
         "ended",
         "entry",
         "heat",
+        "hung_up",
         "log",
         "pipe",
         "process",
@@ -38,7 +39,7 @@ class Stream:
     def __init__(self, entry: str, process: int, run: int, pipe: Pipe, log: "LogWriter | Unlogged") -> None:
         self.entry, self.process, self.run = entry, process, run
         self.pipe, self.log = pipe, log
-        self.ended = self.again = False
+        self.hung_up = self.ended = self.again = False
         self.heat = self.stolen = 0
         self.splitter: LineSplitter | None = None
         self._unfinished, self._unfinished_since = 0, 0.0

@@ -157,6 +157,9 @@ class LogWriter:
     def _hold_back(self, stream: Stream, peephole: Peephole, now: float) -> bool:
         """Move whole lines only while other pipes of this log may still come; False: the line is too long for that."""
         seen = peephole.look(stream.pipe, LARGE)
+        if not seen:
+            stream.ended = True
+            return True
         end = peephole.data.rfind(b"\n", 0, seen) + 1
         if end:
             self._move_lines(stream, peephole, end, now)

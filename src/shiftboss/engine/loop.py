@@ -78,11 +78,6 @@ class Loop:
         """Everything that is known; only to be read."""
         return self.lives.fleet
 
-    @property
-    def is_adopting(self) -> bool:
-        """Whether the keeper has not told everything yet."""
-        return self._adoption is not None
-
     def post(self, message: Message) -> None:
         """Take a message, and everything that follows from it."""
         self._inbox.append(message)

@@ -19,10 +19,6 @@ class Difference:
     untouched: int = 0
     slots: list[Slot] = field(default_factory=list)
 
-    def is_nothing(self) -> bool:
-        """Tell whether nothing that anybody would notice has changed."""
-        return not (self.added or self.removed or self.restarted or self.resized)
-
 
 class Offers:
     """Collects the entries of a manifest that is being sent."""

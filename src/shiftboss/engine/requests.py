@@ -152,10 +152,7 @@ class Requests:
     def _settle(
         self, slots: list[Slot], before: dict[tuple[str, int], int | None], seconds: float, reply: Reply
     ) -> None:
-        def done(changed: Changed) -> None:
-            reply(changed)
-
-        Settling(self._lives.shell, slots, before, seconds, done)
+        Settling(self._lives.shell, slots, before, seconds, reply)
 
 
 def _tell_reloaded(difference: Difference, errors: dict[str, str], reply: Reply, changed: Changed) -> None:

@@ -1,6 +1,7 @@
 """The shell: performs what the loop decides, for real. Nothing here decides anything."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -156,8 +157,14 @@ class RealShell:
 
     # ---- memory and listeners
 
-    def listener(self, port: int) -> str:  # noqa: D102
-        return listener_of(port, self._users)
+    def listener(self, port: int, then: Callable[[str], None]) -> None:  # noqa: D102
+        self._spawn(self._listener(port, then))
+
+    async def _listener(self, port: int, then: Callable[[str], None]) -> None:
+        found = ""
+        with contextlib.suppress(OSError, RuntimeError):  # no descriptor, or no thread, to be had just now
+            found = await asyncio.to_thread(listener_of, port, self._users)
+        then(found)
 
     def is_deleted(self, path: str) -> bool | None:  # noqa: D102
         try:
@@ -186,6 +193,7 @@ class RealShell:
     # ---- beginning and end
 
     def ready(self) -> None:  # noqa: D102
+        self._capture.settled()
         self.on_ready.set()
 
     def closing(self, *, is_lost: bool) -> None:  # noqa: D102

@@ -61,8 +61,8 @@ class Shell(Protocol):
         """Take over the log policies of all entries."""
         ...
 
-    def listener(self, port: int) -> str:
-        """Return who listens on a TCP port ("user www-data"), "" if that cannot be seen."""
+    def listener(self, port: int, then: Callable[[str], None]) -> None:
+        """Hand over who listens on a TCP port ("user www-data"), "" if nobody does."""
         ...
 
     def is_deleted(self, path: str) -> bool | None:

@@ -171,7 +171,7 @@ class Telling:
         if report.run <= slot.ended_run:  # counted by the engine before us
             self._paid((report.entry, report.process, report.run), _STORED)
         elif asked or report.exit.code == 0:  # the log says nothing that matters
-            self._count(slot, report, asked, started, [])
+            self._count(slot, report, asked, started, [], "")
         else:
             slot.is_telling = True
             found = partial(self._found_lines, slot, report, asked, started)
@@ -180,11 +180,23 @@ class Telling:
     def _found_lines(
         self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str]
     ) -> None:
-        self._count(slot, report, asked, started, lines)
+        found = partial(self._found_all, slot, report, asked, started, lines)
+        port = exit_reason.port_taken(lines)
+        if port is None:
+            found("")
+        else:
+            self._shell.listener(port, found)
+
+    def _found_all(
+        self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str], listener: str
+    ) -> None:
+        self._count(slot, report, asked, started, lines, listener)
         self._tell_the_rest(slot)
 
-    def _count(self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str]) -> None:
-        slot.reason = self._reason(slot, report.exit, asked, lines)
+    def _count(
+        self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str], listener: str
+    ) -> None:
+        slot.reason = _reason(slot, report.exit, asked, lines, listener)
         slot.ended_run = report.run
         slot.restarts += not asked
         event = Event(
@@ -200,18 +212,6 @@ class Telling:
         )
         self._store_end(slot, event)
 
-    def _reason(self, slot: Slot, ended: wire.Exit, asked: bool, lines: list[str]) -> str:
-        port = exit_reason.port_taken(lines)
-        ending = exit_reason.Ending(
-            code=ended.code,
-            sent=ended.sent,
-            asked=asked,
-            core_dumped=ended.core_dumped,
-            lines=lines,
-            listener=self._shell.listener(port) if port else "",
-        )
-        return exit_reason.exit_reason(ending, slot.unit.entry.policy.exit_meanings)
-
     def _store_end(self, slot: Slot, event: Event) -> None:
         self._shell.remember(slot.key, slot.memory())
         self._shell.record(event, partial(self._paid, (*slot.key, event.run), _STORED))
@@ -225,3 +225,15 @@ class Telling:
         if not debt.left:
             del self._owed[run]
             self._shell.send(wire.Forget(*run))
+
+
+def _reason(slot: Slot, ended: wire.Exit, asked: bool, lines: list[str], listener: str) -> str:
+    ending = exit_reason.Ending(
+        code=ended.code,
+        sent=ended.sent,
+        asked=asked,
+        core_dumped=ended.core_dumped,
+        lines=lines,
+        listener=listener,
+    )
+    return exit_reason.exit_reason(ending, slot.unit.entry.policy.exit_meanings)

@@ -41,7 +41,7 @@ class Engine:
 
     def __init__(self, keeper: socket.socket, state: str) -> None:
         self._aio = asyncio.get_running_loop()
-        self._keeper, self._state = keeper, state
+        self._keeper = keeper
         self._hub = Hub()
         self._database = Database(os.path.join(state, "engine.db"))
         self._store = Store(self._database, self._aio)

@@ -5,7 +5,7 @@ manifest holds. The engine's command gets `--keeper-fd N` appended. Options:
 
     --manifest DIR    one JSON file a project; owned by root or us, not writable by others
     --state DIR       `instance`: the name of this installation, made once
-    --run DIR         lock, keeper.pid, engine.pid, api.sock, started (the journal)
+    --run DIR         keeper.lock, keeper.pid, engine.pid, api.sock, started (the journal)
     --cgroups KIND    auto (default), v2, v1 or none
 
 TERM, INT: stop everything and end (a second one: KILL). HUP: read the manifest again. Exit status 1: it could not
@@ -20,15 +20,16 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from shiftboss.confine import cgroup, journal, kernel
+from shiftboss.confine import cgroup, journal, kernel, startup
 from shiftboss.confine.birth import Nursery, settle
 from shiftboss.confine.leftovers import Leftovers
+from shiftboss.confine.loop import HANDLED, Loop, say
+from shiftboss.confine.releases import Place, Releases
+from shiftboss.confine.resident import Resident
 from shiftboss.core import wire
-from shiftboss.keeper import manifest, startup
-from shiftboss.keeper.link import Link
-from shiftboss.keeper.loop import HANDLED, Loop, say
-from shiftboss.keeper.releases import Releases
-from shiftboss.keeper.runs import Runs, Told
+from shiftboss.keeper import manifest
+from shiftboss.keeper.link import Link, Told
+from shiftboss.keeper.runs import Runs
 
 _SAY_SECONDS = 10.0
 _STRAYS_SECONDS = 5.0
@@ -51,8 +52,10 @@ class Keeper:
         self._loop = Loop()
         self._nursery = Nursery(HANDLED, settle(tree), book, self._loop.children.keys())
         mark = journal.engine_mark(self._instance)
-        self._engine = Link(self._loop, self._nursery, options.engine, mark, f"{options.run}/engine.pid")
-        self._runs = Runs(self._loop, self._nursery, self._instance, files, self._engine.post)
+        pid_file = f"{options.run}/engine.pid"
+        self._engine = Resident(self._loop, self._nursery, "engine", options.engine, mark, pid_file)
+        self._link = Link(self._loop, self._engine)
+        self._runs = Runs(self._loop, self._nursery, self._instance, files, self._link.post)
         self._releases = Releases(self._loop, self._nursery, self._tell_release)
         self._stopping = self._finishing = False
 
@@ -78,7 +81,7 @@ class Keeper:
         if self._nursery.tree is None:
             self._degrade("no cgroups here: a process that hides well is found only when the server stops")
         self._runs.on_gone, self._loop.reaped = self._check_done, self._runs.after_reaping
-        self._engine.on_request, self._engine.on_end = self._on_request, self._finish
+        self._link.on_request, self._link.on_end = self._on_request, self._finish
         stop, reload = self._stop, self._reload
         self._loop.take_signals({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload})
         self._take_manifest(self._manifest)
@@ -106,7 +109,7 @@ class Keeper:
                 self._runs.perform(request)
 
     def _tell_everything(self) -> None:
-        post, path = self._engine.post, f"{self._options.run}/api.sock"
+        post, path = self._link.post, f"{self._options.run}/api.sock"
         hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, tuple(self._degraded))
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
@@ -118,12 +121,12 @@ class Keeper:
             post(("stopping",), lambda: (wire.Stopping(), -1))
         post(("synced",), lambda: (wire.Synced(), -1))
         if self._finishing:
-            self._engine.post_end()
+            self._link.post_end()
 
     def _tell_manifest(self) -> None:
         for address in self._manifest.entries:
-            self._engine.post(("offer", address), partial(self._offer, address))
-        self._engine.post(("manifest",), self._summary)
+            self._link.post(("offer", address), partial(self._offer, address))
+        self._link.post(("manifest",), self._summary)
 
     def _offer(self, address: str) -> Told:
         entry = self._manifest.entries.get(address)
@@ -134,7 +137,7 @@ class Keeper:
 
     def _tell_release(self, project: str) -> None:
         paths = self._releases.paths
-        self._engine.post(("release", project), lambda: (wire.Release(project, paths.get(project, "")), -1))
+        self._link.post(("release", project), lambda: (wire.Release(project, paths.get(project, "")), -1))
 
     def _reload(self) -> None:
         self._take_manifest(manifest.load(self._options.manifest, self._manifest))
@@ -142,7 +145,9 @@ class Keeper:
 
     def _take_manifest(self, found: manifest.Manifest) -> None:
         self._manifest = self._runs.manifest = found
-        self._releases.set_entries(found.entries)
+        # of two units that differ the first one's account looks
+        units = reversed(found.entries.values())
+        self._releases.follow({e.project: Place(e.current, e.user, e.uid, e.gid, e.groups) for e in units})
         for name, words in found.errors.items():
             say(f"{name}: {words}")
 
@@ -152,7 +157,7 @@ class Keeper:
         """Stop everything as its entry says; asked a second time, KILL."""
         startup.notify("STOPPING=1")
         again, self._stopping, self._runs.closed = self._stopping, True, True
-        self._engine.post(("stopping",), lambda: (wire.Stopping(), -1))
+        self._link.post(("stopping",), lambda: (wire.Stopping(), -1))
         for run in self._runs.living():
             self._runs.kill(run) if again else self._runs.stop(run)
         self._check_done()
@@ -160,7 +165,7 @@ class Keeper:
     def _check_done(self) -> None:
         if self._stopping and not self._finishing and not self._runs.living():
             self._finishing = True
-            self._engine.end()
+            self._link.end()
 
     def _finish(self) -> None:
         """Nothing of ours lives but what escaped every scope; end that too, and leave nothing behind."""

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import stat
 from typing import NamedTuple
 
+from shiftboss.confine.ownership import NotOursError, check_owner, read_ours
 from shiftboss.core.wire import MAX_MANIFEST, Entry, WireError, is_project, read_manifest
 
 _SUFFIX = ".json"
@@ -27,16 +27,16 @@ def load(directory: str, before: Manifest) -> Manifest:
     errors: dict[str, str] = {}
     try:
         names = _names(directory)
-    except (OSError, WireError) as error:
+    except (OSError, NotOursError) as error:
         return Manifest(before.serial + 1, before.entries, {directory: _words(error)})
     for name in names:
         project = name.removesuffix(_SUFFIX)
         try:
-            found = read_manifest(_read(f"{directory}/{name}"), project)
+            found = read_manifest(read_ours(f"{directory}/{name}", MAX_MANIFEST + 1), project)
             for entry in found:
                 check_signal(entry.stop.signal)
             entries |= {entry.address: entry for entry in found}
-        except (OSError, WireError) as error:
+        except (OSError, NotOursError, WireError) as error:
             errors[name] = _words(error)
             entries |= {key: entry for key, entry in before.entries.items() if entry.project == project}
     return Manifest(before.serial + 1, entries, errors)
@@ -52,25 +52,7 @@ def _names(directory: str) -> list[str]:
     return sorted(name for name in names if is_project(name.removesuffix(_SUFFIX)))
 
 
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise WireError("is not a regular file")
-        check_owner(status)
-        return file.read(MAX_MANIFEST + 1)
-
-
 def check_signal(name: str) -> None:
     """Raise WireError unless this machine has a signal of that name (without SIG)."""
     if f"SIG{name}" not in signal.Signals.__members__:
         raise WireError("names a signal that this machine does not have")
-
-
-def check_owner(status: os.stat_result) -> None:
-    """Raise WireError unless only root and we can write there."""
-    if status.st_uid not in (0, os.geteuid()):
-        raise WireError(f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}")
-    if stat.S_ISLNK(status.st_mode) or status.st_mode & 0o022:
-        raise WireError(f"can be written by others (mode {stat.S_IMODE(status.st_mode):o})")

@@ -10,14 +10,14 @@ from resource import struct_rusage
 
 from shiftboss.confine.birth import Child, NoRoomError, Nursery
 from shiftboss.confine.journal import Terms
+from shiftboss.confine.loop import Loop, say
 from shiftboss.confine.program import Program, read_result
 from shiftboss.core import wire
-from shiftboss.keeper.loop import Loop, say
+from shiftboss.keeper.link import Build, Told
 from shiftboss.keeper.manifest import EMPTY, check_signal
 
 Key = tuple[str, int, int]
-Told = tuple[wire.Report, int] | None  # a message and its descriptor (-1: none)
-Post = Callable[[tuple[object, ...], Callable[[], Told]], None]
+Post = Callable[[tuple[object, ...], Build], None]
 _KILL_AGAIN_SECONDS, _KILL_AGAIN_MOST = 0.01, 0.5
 _LOOK_AGAIN_SECONDS, _LOOK_AGAIN_MOST = 0.005, 1.0
 _CGROUP_REST_SECONDS = 1.0

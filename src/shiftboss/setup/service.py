@@ -109,6 +109,7 @@ class Service:
     def installing(self, python: str, digest: str) -> list[Step]:
         """Return the steps to a service that is written, enabled and running."""
         seen = self._checked()
+        self._refuse_other_keeper(seen)
         wanted = self._text(python, digest)
         steps = [*self._account_steps(), *self._directory_steps()]
         if seen.text is None:
@@ -120,7 +121,7 @@ class Service:
         if not seen.enabled:
             steps.append(Step(f"start {UNIT} at boot", lambda: self._do("enable", UNIT)))
         if seen.active not in ("active", "activating", "reloading"):
-            steps.append(Step(f"start {UNIT}", lambda: self._start(seen)))
+            steps.append(Step(f"start {UNIT}", self._start))
         return steps
 
     def upgrading(self, python: str, digest: str) -> list[Step]:
@@ -133,7 +134,8 @@ class Service:
         wanted = self._text(python, digest)
         steps = [] if wanted == seen.text else [self._write(wanted, seen.text)]
         if seen.active != "active":
-            return [*steps, Step(f"start {UNIT}", lambda: self._start(seen))]
+            self._refuse_other_keeper(seen)
+            return [*steps, Step(f"start {UNIT}", self._start)]
         if not steps and seen.answering and self._runs(seen.pid, digest):
             old = seen.answering.engine_pid
             return [Step("restart the engine (no worker restarts)", lambda: self._replace_engine(old))]
@@ -249,12 +251,17 @@ class Service:
         return [Step(f"create the account {ACCOUNT} (no login; the engine runs as it)", self._create_account)]
 
     def _create_account(self) -> None:
-        """Make the account with the numbers that the engine had without it: its files keep their owner."""
-        engine = self.machine.accounts.engine()
-        self._run_for_account("groupadd", "--system", "--gid", str(engine.gid), "--", ACCOUNT)
-        options = ("--system", "--uid", str(engine.uid), "--gid", str(engine.gid), "--no-create-home")
-        login = ("--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", "--comment", _MARK)
+        """Make the account; what an engine without it wrote (as a number that nobody has) becomes the account's."""
+        before = self.machine.accounts.engine()
+        options = ("--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent")
+        login = ("--shell", "/usr/sbin/nologin", "--comment", _MARK)
         self._run_for_account("useradd", *options, *login, "--", ACCOUNT)
+        places = [
+            path for path in (f"{self.site.state}/engine", self.site.logs) if self.machine.files.stat(path)
+        ]
+        if places:
+            change = ("-uid", str(before.uid), "-exec", "chown", "--no-dereference", ACCOUNT, "{}", "+")
+            self.machine.commands.run(("find", *places, "-xdev", *change), timeout=_LONG_SECONDS)
 
     def _run_for_account(self, *argv: str) -> None:
         ended = self.machine.commands.run(argv)
@@ -276,12 +283,14 @@ class Service:
         places = (self.site.state, manifest_directory(self.site))
         return [step(path) for path in places if self.machine.files.stat(path) is None]
 
-    def _start(self, seen: Seen) -> None:
-        if seen.answering:
+    def _refuse_other_keeper(self, seen: Seen) -> None:
+        if seen.answering and seen.answering.keeper_pid != seen.pid:
             raise HostError(
                 f"cannot start {UNIT}: shiftboss runs already, as process {seen.answering.keeper_pid}",
                 hint="End that one first (Ctrl-C where shiftboss up runs), then run this command again.",
             )
+
+    def _start(self) -> None:
         self._do("reset-failed", UNIT)
         self._do("start", "--no-block", UNIT)
         self._wait_for(

@@ -18,7 +18,11 @@ from shiftboss.core import wire
 from shiftboss.core.errors import HostError
 from shiftboss.host.engine_account import engine_identity
 
-ENGINE = (sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import shiftboss.engine.main as m; m.run()")
+ENGINE = (
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import shiftboss.engine.main as m; m.run()",
+)
 WORKER = Path(__file__).parent / "engine_worker.py"
 PYTHON = "/usr/bin/python3"
 
@@ -69,12 +73,15 @@ class EngineRig(Rig):
         def connect() -> Client | None:
             assert self.process
             assert self.process.poll() is None, f"the keeper ended: {self.log[-3000:]}"
-            try:
+            with contextlib.suppress(HostError):
                 client = Client(self.socket)
-                client.version()
-            except HostError:
-                return None
-            return client
+                try:
+                    client.version()
+                except HostError:
+                    client.close()
+                else:
+                    return client
+            return None
 
         return until(connect, "an engine that answers", 20)
 
@@ -119,8 +126,9 @@ class EngineRig(Rig):
         def kill() -> int:
             with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
                 pid = self.engine_pid
-                os.kill(pid, number)
-                return pid
+                if lives(pid):  # no zombie
+                    os.kill(pid, number)
+                    return pid
             return 0
 
         return until(kill, "an engine to kill")
@@ -140,7 +148,10 @@ class EngineRig(Rig):
 
     def read_log(self, name: str = "queue") -> str:
         """Return the text of a log and its backups, oldest first."""
-        files = sorted(self.logs.glob(f"{name}.log*"), key=lambda path: -int(path.suffix[1:] if path.suffix != ".log" else 0))
+        files = sorted(
+            self.logs.glob(f"{name}.log*"),
+            key=lambda path: -int(path.suffix[1:] if path.suffix != ".log" else 0),
+        )
         return "".join(path.read_text(errors="replace") for path in files)
 
 
@@ -164,8 +175,6 @@ def engine_rig(cgroups: str = "auto", user: str = "") -> Iterator[EngineRig]:
 def eventually(condition: Callable[[], object], what: str, deadline: float = 15) -> None:
     """Wait until something is true."""
     until(lambda: bool(condition()), what, deadline)
-
-
 
 
 @contextlib.contextmanager

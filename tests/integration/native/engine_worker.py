@@ -29,11 +29,11 @@ except BlockingIOError:
     note("double")
     sys.exit(9)
 note("start")
-end = time.monotonic() + random.uniform(least, most)  # noqa: S311
+end = time.monotonic() + random.uniform(least, most)
 count = 0
 while not asked and time.monotonic() < end:
     os.write(1, f"{os.getpid()} {count:08d} {'x' * 50}\n".encode())
     count += 1
     time.sleep(1 / rate)
 note("asked" if asked else "own", count)
-sys.exit(0 if asked else random.choice((0, 1, 7)))  # noqa: S311
+sys.exit(0 if asked else random.choice((0, 1, 7)))

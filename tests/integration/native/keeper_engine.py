@@ -9,9 +9,10 @@ import select
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, sys.argv[1])
-from shiftboss.core import wire  # noqa: E402
+from shiftboss.core import wire
 
 DIRECTORY = Path(sys.argv[2])
 Slot = tuple[str, int]
@@ -38,33 +39,46 @@ class Engine:
     def take(self) -> None:
         raw, descriptors, _, _ = socket.recv_fds(self.keeper, wire.MAX_MESSAGE, 1)
         if not raw:
-            while self.pipes:
-                self.drain()
-            sys.exit(0)
+            self.end()
         report = wire.decode_report(raw)
+        if isinstance(report, wire.SpawnFailed | wire.Exited | wire.Gone):
+            self.over(report)
+            return
         match report:
             case wire.Offer(_, entry):
-                for process in range(1, entry.processes_max + 1):
-                    self.wanted.setdefault((entry.address, process), 0)
+                slots = ((entry.address, process) for process in range(1, entry.processes_max + 1))
+                self.wanted |= {slot: 0 for slot in slots if slot not in self.wanted}
             case wire.Spawned() | wire.Held():
                 self.hold(report, descriptors)
-            case wire.Exited(entry, process, run, ended, gone):
-                self.ended((entry, process, run), ended.code, gone)
-            case wire.Gone(entry, process, run):
-                self.again((entry, process, run))
-            case wire.SpawnFailed(entry, process, run, step, _, words):
-                if step not in ("busy", "stopping"):
-                    self.note((entry, process, run), words)
-                self.again((entry, process, run))
             case wire.Stopping():
                 self.stopping = True
             case wire.Synced():
-                for (entry, process), run in self.wanted.items():
-                    if not run:
-                        self.send(wire.Spawn(entry, process, self.next_run((entry, process))))
+                self.start()
             case _:
                 for descriptor in descriptors:
                     os.close(descriptor)
+
+    def end(self) -> NoReturn:
+        while self.pipes:
+            self.drain()
+        sys.exit(0)
+
+    def start(self) -> None:
+        for slot, run in self.wanted.items():
+            if not run:
+                self.send(wire.Spawn(*slot, self.next_run(slot)))
+
+    def over(self, report: wire.SpawnFailed | wire.Exited | wire.Gone) -> None:
+        key = (report.entry, report.process, report.run)
+        match report:
+            case wire.Exited(exit=ended, gone=gone):
+                self.ended(key, ended.code, gone)
+            case wire.SpawnFailed(step=step, words=words):
+                if step not in ("busy", "stopping"):
+                    self.note(key, words)
+                self.again(key)
+            case wire.Gone():
+                self.again(key)
 
     def hold(self, report: wire.Spawned | wire.Held, descriptors: list[int]) -> None:
         key = (report.entry, report.process, report.run)

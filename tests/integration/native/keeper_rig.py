@@ -8,12 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from shiftboss.confine import cgroup
 from shiftboss.core import wire
@@ -60,14 +59,14 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(row.split("=", 1) for row in raw.split("\0") if "=" in row)
 
 
-def marked(instance: str) -> dict[int, str]:
-    """Return pid and mark of every living process of an instance that still has its mark."""
+def marked(instance: str, part: str = "/") -> dict[int, str]:
+    """Return pid and mark of every living process of an instance whose mark (it still has it) contains `part`."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
                 mark = environment_of(int(name)).get(wire.MARK, "")
-                if mark.startswith(f"{instance}/") and lives(int(name)):
+                if mark.startswith(f"{instance}/") and part in mark and lives(int(name)):
                     found[int(name)] = mark
     return found
 

@@ -289,6 +289,28 @@ def test_a_pipe_that_is_told_twice_is_captured_once(tmp_path: Path) -> None:
     scene(play, tmp_path)
 
 
+@pytest.mark.parametrize("last_words", [b"", b"last words\n", b"no newline", b"x" * 40_000 + b"\n"])
+def test_the_end_of_a_pipe_is_seen_by_itself_also_together_with_the_last_words(
+    tmp_path: Path, last_words: bytes
+) -> None:
+    """Nobody says that such a run is gone when the keeper is dead: the engine ends at the last end of file."""
+
+    async def play(here: World) -> None:
+        for process in range(1, 21):
+            pipe = here.pipe(process=process, path=here.logs / f"{process}.log")
+            if process % 2:
+                write_all(pipe, b"first words\n")
+                await until(lambda p=process: (here.logs / f"{p}.log").exists(), "the first words")  # type: ignore[misc]
+            if last_words:
+                write_all(pipe, last_words)
+            os.close(pipe)
+        await until(lambda: not any(log.pipes for log in here.capture.report()), "the end of every pipe", 5)
+        for process in range(1, 21):
+            assert content(here.logs / f"{process}.log").endswith(last_words)
+
+    scene(play, tmp_path)
+
+
 def test_file_systems_that_cannot_splice_are_written_all_the_same(tmp_path: Path) -> None:
     """splice(2) refuses a descriptor with O_APPEND as it refuses such file systems: EINVAL."""
 

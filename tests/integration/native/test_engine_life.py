@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -230,6 +232,16 @@ def test_an_orderly_end_stops_everything_and_remembers_no_wish() -> None:
         assert [e.outcome for e in exits] == ["stopped"] * 3
 
 
+def test_an_end_right_after_the_start_waits_for_nothing() -> None:
+    """A new engine waits two seconds for the pipes of the one before it: not for those it knows to be at their end."""
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=3))
+        rig.until_running(3)
+        begun = time.monotonic()
+        assert rig.stop() == 0
+        assert time.monotonic() - begun < 2
+
+
 def test_a_new_keeper_after_kill_9_runs_everything_once() -> None:
     with engine_rig() as rig:
         rig.launch(rig.worker(processes=3))
@@ -242,6 +254,52 @@ def test_a_new_keeper_after_kill_9_runs_everything_once() -> None:
         assert not any(lives(pid) for pid in before)
         assert not lives(engine)
         assert not set(before) & set(after)
+
+
+def test_a_stop_is_a_wish_that_a_new_keeper_keeps() -> None:
+    with engine_rig() as rig:
+        entries = (rig.worker("queue"), rig.worker("mail"))
+        rig.launch(*entries)
+        rig.until_running(2)
+        with rig.client() as client:
+            assert client.stop("app/queue", wait_seconds=10).complete
+        rig.expects_errors = True  # the engine says that its keeper is gone
+        rig.kill_keeper()
+        rig.launch(*entries)
+        rig.until_states("RUNNING", "STOPPED")
+        assert rig.stop() == 0
+        rig.launch(*entries)
+        rig.until_states("RUNNING", "STOPPED")
+
+
+def test_a_program_that_closed_its_output_and_left_a_child_with_the_pipe_is_stopped_and_started_as_any_other() -> (
+    None
+):
+    """The main program has no pipe any more, its child in a session of its own has it and ignores TERM."""
+    code = (
+        "import os, signal, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); print('child', os.getpid(), flush=True)\n"
+        "    while True: time.sleep(1000)\n"
+        "os.close(1); os.close(2)\n"
+        "while True: time.sleep(1000)\n"
+    )
+    with engine_rig() as rig:
+        rig.launch(rig.worker("queue", PYTHON, "-c", code, wait=0.5))
+        rig.until_running(1)
+        for run in (1, 2, 3):
+            eventually(lambda n=run: rig.read_log().count("child") == n, f"child {run}")
+            child = int(rig.read_log().split()[-1])
+            with rig.client() as client:
+                changed = client.restart("app/queue", wait_seconds=10)
+            assert (changed.complete, changed.processes[0].state) == (True, "RUNNING")
+            assert not lives(child)
+        main = rig.processes()[0].pid or 0
+        eventually(lambda: rig.read_log().count("child") == 4, "child 4")
+        child = int(rig.read_log().split()[-1])
+        os.kill(main, signal.SIGKILL)  # the child outlives it, with the pipe: it is ended before the next run
+        eventually(lambda: rig.processes()[0].run == 5 and rig.processes()[0].pid, "run 5")
+        assert not lives(child)
 
 
 def test_without_a_keeper_the_engine_drains_what_is_written_and_ends() -> None:
@@ -278,12 +336,8 @@ def test_the_engine_is_not_root_and_cannot_become_it() -> None:
 @pytest.mark.needs_root
 def test_user_mode_works_without_root() -> None:
     with engine_rig(user="nobody") as rig:
-        command = [*rig.argv(*_engine(rig))]
         rig.write_all(rig.worker())
-        with (rig.root / "keeper.log").open("ab") as log:
-            rig.process = subprocess.Popen(
-                command, stderr=log, user="nobody", group="nogroup", extra_groups=[]
-            )
+        rig.start(*_engine(rig))
         rig.until_running(1)
         status = Path(f"/proc/{rig.engine_pid}/status").read_text()
         assert f"Uid:\t{rig.account.pw_uid}\t" in status
@@ -302,7 +356,7 @@ def test_a_target_that_means_nothing_is_refused_with_a_hint() -> None:
     with engine_rig() as rig:
         rig.launch(rig.worker())
         with rig.client() as client, pytest.raises(UserError) as caught:
-            client.restart("app/queu")
+            client.restart("app/queues")
         assert "did you mean 'queue'" in caught.value.message
         assert caught.value.hint
 
@@ -317,3 +371,78 @@ def test_the_log_of_the_engine_is_json_lines() -> None:
         rig.process.wait(15)
         own = [line for line in rig.log.splitlines() if line.startswith("{")]
         assert [json.loads(line)["event"] for line in own] == ["stopping"]
+
+
+@pytest.mark.needs_root
+def test_a_taken_port_is_told_with_the_user_who_has_it() -> None:
+    with engine_rig() as rig, socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        line = f"Error: listen EADDRINUSE: address already in use 127.0.0.1:{port}"
+        rig.launch(rig.worker("node", "/bin/sh", "-c", f"echo '{line}' >&2; exit 1"))
+        eventually(lambda: rig.processes()[0].reason, "a reason")
+        assert rig.processes()[0].reason == f"exit 1: port {port} is taken by user root; log: {line}"
+
+
+@pytest.mark.needs_root
+def test_a_taken_port_is_told_with_the_process_that_has_it_where_it_can_be_seen() -> None:
+    """In user mode it is often a copy of the program itself that was started by hand."""
+    with engine_rig(user="games") as rig:
+        program = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); time.sleep(1000)"
+        hand = subprocess.Popen(
+            [PYTHON, "-c", program], stdout=subprocess.PIPE, text=True, user="games", group="games"
+        )
+        assert hand.stdout
+        try:
+            port = int(hand.stdout.readline())
+            script = f'echo "Port {port} is already in use" >&2; exit 1'
+            rig.write_all(rig.worker("node", "/bin/sh", "-c", script))
+            rig.start(*_engine(rig))
+            eventually(lambda: rig.processes()[0].reason, "a reason")
+            assert rig.processes()[0].reason == (
+                f"exit 1: port {port} is taken by pid {hand.pid} of games ({PYTHON} -c {program[:40]}); "
+                f"log: Port {port} is already in use"
+            )
+        finally:
+            hand.kill()
+            hand.communicate()
+
+
+def test_status_history_and_events_tell_every_kind_of_end_in_the_same_words() -> None:
+    ends = {
+        "code": ("exit 12", "exit 12: memory limit reached"),
+        "shell": ("exec nosuchprogram", "exit 127: nosuchprogram: command not found; log: "),
+        "crash": ("kill -SEGV $$", "crashed: segmentation fault (SIGSEGV"),
+        "stranger": ("kill -TERM $$", "ended by SIGTERM, which shiftboss did not send"),
+        "words": (
+            "echo Connection refused by redis; exit 3",
+            "exit 3: a server that it needs refuses the connection; log: Connection refused by redis",
+        ),
+    }
+    with engine_rig() as rig:
+        rig.launch(
+            rig.worker("stopped", policy_start_seconds=0.1),
+            *(
+                rig.worker(name, "/bin/sh", "-c", script, policy_exit_meanings={"12": "memory limit reached"})
+                for name, (script, _) in ends.items()
+            ),
+        )
+        with rig.client() as client, rig.client() as listener:
+            told = listener.events()
+            for name, (_, words) in ends.items():
+                eventually(lambda n=name: rig.processes(f"app/{n}")[0].reason, f"the reason of {name}")
+                [process] = rig.processes(f"app/{name}")
+                assert (process.reason or "").startswith(words), name
+                assert {e.reason for e in rig.history("exit") if e.target == f"app/{name}"} == {
+                    process.reason
+                }
+            client.restart("app/code")
+            event = next(e for e in told if e.kind == "exit" and e.target == "app/code")
+            assert (event.code, event.outcome, event.reason) == (
+                12,
+                "failed",
+                "exit 12: memory limit reached",
+            )
+            eventually(lambda: rig.states("app/stopped") == ["RUNNING"], "running")
+            client.stop("app/stopped", wait_seconds=10)
+        [stopped] = [e for e in rig.history("exit") if e.target == "app/stopped"]
+        assert (stopped.code, stopped.outcome, stopped.reason) == (-15, "stopped", "stopped (SIGTERM)")

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_rig import EngineRig, engine_rig
+from engine_rig import PYTHON, EngineRig, engine_rig
 from keeper_rig import SOURCE, until
 
 from shiftboss.api import calls
 from shiftboss.core.errors import HostError
+from shiftboss.host.engine_account import engine_identity
 
 
 def engine_with(code: str) -> list[str]:
@@ -40,6 +41,16 @@ def crash(rig: EngineRig) -> None:
 def full_disk(path: Path, size: str = "1m") -> Iterator[None]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "none", str(path)], check=True)
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
         yield
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
@@ -123,6 +134,59 @@ def test_a_log_that_cannot_be_written_stops_nothing_and_is_reported() -> None:
 
         assert "/proc/nosuch" in until(trouble, "the report")
         assert rig.states() == ["RUNNING"]
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_below_the_logs_stops_no_worker_and_is_told_until_it_is_over() -> None:
+    """The worker counts in the file `count` whatever becomes of its output; 4 kB for each number."""
+    with engine_rig() as rig, full_disk(rig.logs):
+        os.chown(rig.logs, *engine_identity())
+        count = rig.root / "count"
+        script = "import sys\nfor n in range(10**9):\n  print(n, 'x' * 4000, flush=True); open(sys.argv[1], 'w').write(str(n))"
+        loud = rig.worker("loud", PYTHON, "-c", script, str(count), policy_log_max_bytes=0)
+        quiet = rig.worker("quiet", policy_log_path=str(rig.root / "elsewhere" / "quiet.log"))
+        rig.launch(loud, quiet)
+
+        def trouble() -> str:
+            with rig.client() as client:
+                [project] = client.status().projects
+            return next(unit.log_trouble for unit in project.units if unit.address == "app/loud") or ""
+
+        assert "no space left" in until(trouble, "the report of the full disk", 30)
+        before = until(lambda: int(count.read_text() or 0), "a number")
+        until(lambda: int(count.read_text() or 0) > before + 100, "the worker goes on", 30)
+        assert [process.run for process in rig.until_running(2)] == [1, 1]
+        (rig.logs / "loud.log").unlink()
+        until(lambda: not trouble(), "recovery", 30)
+        rig.stop()
+
+
+@pytest.mark.needs_root
+def test_a_read_only_state_directory_stops_nothing_and_is_told() -> None:
+    with engine_rig() as rig:
+        rig.expects_errors = True
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        assert rig.stop(30) == 0
+        with read_only(rig.state):
+            rig.launch(rig.worker())
+            rig.until_running(1)
+            crash(rig)
+            until(lambda: "what happens is not remembered" in troubles(rig), "the report")
+            with rig.client() as client:
+                assert client.stop("app", wait_seconds=10).complete
+            assert rig.stop(30) == 0
+
+
+@pytest.mark.needs_root
+def test_a_state_directory_that_is_read_only_from_the_first_start_on_is_refused_in_one_line() -> None:
+    with engine_rig() as rig, read_only(rig.state):
+        rig.launch(rig.worker())
+        assert rig.process
+        assert rig.process.wait(15) == 1
+        assert rig.log == (
+            f"shiftboss keeper: cannot start: cannot read or make {rig.state}/instance: Read-only file system\n"
+        )
 
 
 def test_a_clock_that_is_stepped_back_and_forth_changes_no_decision() -> None:

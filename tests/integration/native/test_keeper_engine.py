@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import select
 import signal
 import socket
 import time
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import Engine, Rig, lives, marked, read_all, rig, state_of, until
+from keeper_rig import lives, marked, read_all, rig, until
 
 from shiftboss.core import wire
 
@@ -78,7 +77,7 @@ def test_spawn_that_an_engine_asked_for_before_it_died_is_found_by_the_next() ->
         second.send(wire.Spawn(*KEY))
         found = until(
             lambda: (
-                second.receive(0.1) or second.all and isinstance(second.all[-1], wire.Held | wire.Spawned)
+                second.receive(0.1) or (second.all and isinstance(second.all[-1], wire.Held | wire.Spawned))
             ),
             "the run",
         )
@@ -94,7 +93,7 @@ def test_engine_that_hangs_is_waited_for_and_told_everything_afterwards() -> Non
             engine.send(wire.Spawn("app/worker", process, 1))
         pids = [engine.expect(wire.Spawned, process=process).pid for process in range(1, 51)]
         # the test does not read now: more than a socket's buffer of reports comes up
-        for process, pid in enumerate(pids, 1):
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
         for _ in range(40):
             engine.socket.send(wire.encode(wire.Sync()))
@@ -219,7 +218,8 @@ def test_fuzzed_requests_do_nothing() -> None:
             f"{made.instance}/app/worker/1/{2**53 - 1}"
         }
         assert lives(pid)
-        assert made.process and made.process.poll() is None
+        assert made.process
+        assert made.process.poll() is None
 
 
 def test_engine_cannot_start_what_is_not_in_the_manifest_nor_reach_a_stranger() -> None:
@@ -269,7 +269,8 @@ def test_bad_engine_command_is_tried_again_with_a_capped_delay() -> None:
         made.start("/no/such/engine")
         until(lambda: made.log.count("is started again") >= 6, "six tries")
         assert "cannot run the engine" in made.log
-        assert made.process and made.process.poll() is None
+        assert made.process
+        assert made.process.poll() is None
 
 
 def test_engine_gets_a_session_of_its_own_and_the_keeper_pid_files_tell_the_truth() -> None:

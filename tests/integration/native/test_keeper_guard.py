@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pwd
 import signal
 import socket
 import stat
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import DEADLINE, PYTHON, Engine, Rig, lives, read_all, rig, until
+from keeper_rig import DEADLINE, Engine, lives, read_all, rig, until
 
 from shiftboss.core import wire
 
@@ -105,7 +104,7 @@ def test_a_changed_manifest_is_used_from_the_next_start_on_and_hangup_reads_it_t
     with rig() as made:
         made.write(made.entry("sh", "-c", "echo one; exec sleep 1000"))
         engine = made.start().synced()
-        spawned, output = engine.spawn()
+        spawned, _ = engine.spawn()
         changed = made.entry("sh", "-c", "echo two; exec sleep 1000", environment={"SECRET": "x"})
         made.write(changed)
         made.process.send_signal(signal.SIGHUP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import PYTHON, Rig, lives, rig, until
+from keeper_rig import Rig, lives, rig, until
 from test_keeper_stop import FOREVER, PROGRAMS, program, started
 
 from shiftboss.core import wire

@@ -5,12 +5,10 @@ import json
 import os
 import pwd
 import resource
-import sys
-from pathlib import Path
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import PYTHON, Engine, Rig, environment_of, read_all, rig
+from keeper_rig import PYTHON, Rig, read_all, rig
 
 from shiftboss.core import wire
 
@@ -74,7 +72,7 @@ def test_program_has_what_its_entry_says_and_nothing_of_ours(kind: Kind) -> None
 @pytest.mark.needs_root
 def test_file_limit_of_the_keeper_is_not_passed_on() -> None:
     with rig() as made:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         made.write(made.entry(PYTHON, "-I", "-c", LOOK))
         engine = made.start(before=("prlimit", f"--nofile=512:{hard}")).synced()
         assert json.loads(read_all(engine.spawn()[1]))["nofile"] == [512, hard]

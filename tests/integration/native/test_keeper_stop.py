@@ -3,11 +3,10 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import PYTHON, Engine, Rig, environment_of, lives, marked, read_all, rig, until
+from keeper_rig import PYTHON, Rig, environment_of, lives, marked, read_all, rig, until
 
 from shiftboss.core import wire
 
@@ -209,7 +208,7 @@ def test_term_of_the_keeper_stops_everything_even_what_nobody_owns(kind: Kind) -
         engine.close()
         assert made.process.wait(10) == 0
         assert [pid for pid in pids if lives(pid)] == []
-        assert sorted(os.listdir(made.run)) == ["lock"]
+        assert sorted(os.listdir(made.run)) == ["keeper.lock"]
 
 
 @pytest.mark.needs_root

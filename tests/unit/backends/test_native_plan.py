@@ -7,8 +7,10 @@ import pytest
 from msgspec.structs import replace
 from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, Shop, deploy, kinds
 
+from shiftboss.backends.native_manifest import entry_of
 from shiftboss.core.errors import HostError
 from shiftboss.core.plan import ChangeOwner, ReloadEngine
+from shiftboss.core.spec import Account, Project, Worker
 from shiftboss.core.wire import read_manifest
 from shiftboss.host.fake import ENGINE, fake_machine
 from shiftboss.host.fake_supervisor import Script
@@ -428,3 +430,17 @@ def test_the_owner_of_an_old_engine_gives_the_directory_to_the_new_one() -> None
     assert [a for a in change.plan.actions if isinstance(a, ChangeOwner)] == [
         ChangeOwner("shop", LOGS, "directory", ENGINE[0], 1500, 0o2750)
     ]
+
+
+def test_a_worker_has_the_groups_of_a_login_its_own_among_them() -> None:
+    account = Account("shop_user", 1500, 1501, "shop_user", "/home/shop_user", groups=(60, 1501))
+
+    for groups, entry_groups in (((60, 1501), (60, 1501)), ((60,), (60, 1501)), ((), (1501,))):
+        worker = Worker(
+            Project("shop", ROOT, LOGS, replace(account, groups=groups)),
+            "queue",
+            "custom",
+            "native",
+            ("/bin/true",),
+        )
+        assert entry_of(worker).groups == entry_groups

@@ -8,7 +8,6 @@ from shiftboss.core.exit_reason import (
     clean_line,
     exit_reason,
     is_missing,
-    last_error_line,
     port_taken,
     spawn_reason,
 )
@@ -126,8 +125,7 @@ def test_a_port_that_is_taken_is_read_from_the_log(line: str, port: int | None) 
 
 
 def test_the_last_line_is_shown_where_none_looks_like_an_error() -> None:
-    assert last_error_line(["one", "two", "  "]) == "two"
-    assert last_error_line([]) == ""
+    assert exit_reason(Ending(1, lines=["one", "two", "  "]), {}) == "exit 1; log: two"
 
 
 def test_only_a_missing_release_or_command_is_waited_for() -> None:

@@ -1,0 +1,178 @@
+"""What shiftboss must reach, and whether it does. Pure."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks.figures import duration, number, ratio, times
+from benchmarks.results import Results
+
+OURS, CONFINED, LIMIT = "shiftboss", "shiftboss, other user", "limit-c"
+NO_PEER = {OURS, CONFINED, LIMIT}
+Write = Callable[[float | None], str]
+
+
+class Verdict(NamedTuple):
+    """One row of the table of goals; `met` is None where a figure is missing."""
+
+    what: str
+    ours: str
+    to_limit: float | None
+    best: str
+    to_best: float | None
+    goal: str
+    met: bool | None
+
+
+class Goal(NamedTuple):
+    """One goal: a figure of ours, at most `most` (0: no bound) and at most `limit` times the limit's.
+
+    `ahead`: every peer named needs so many times as long. `statistic`: a field of Spread.
+    """
+
+    what: str
+    measure: str
+    figure: str
+    write: Write = duration
+    most: float | None = None
+    limit: float | None = None
+    ahead: float | None = None
+    peers: tuple[str, ...] = ()
+    program: str = OURS
+    statistic: str = "median"
+    greater: bool = False  # more is better
+
+
+def megabytes(value: float | None) -> str:
+    """Write a size."""
+    return "-" if value is None else f"{number(value)} MB"
+
+
+def per_gib(value: float | None) -> str:
+    """Write CPU time for data."""
+    return "-" if value is None else f"{number(value)} s/GiB"
+
+
+def percent(value: float | None) -> str:
+    """Write a share of a core."""
+    return "-" if value is None else f"{number(value)} %"
+
+
+def speed(value: float | None) -> str:
+    """Write data by time."""
+    return "-" if value is None else f"{number(value)} MB/s"
+
+
+def goals(many: int, crowd: int, neighbours: int) -> tuple[Goal, ...]:
+    """Return the goals for a run of this size."""
+    scale = f"scale {many}"
+    slow = ("supervisor", "circus", "pm2", "s6")
+    return (
+        Goal("a. crash to running, median", "crash", "restart_s", limit=2.5),
+        Goal("a. crash to running, p99", "crash", "restart_s", most=0.010, statistic="p99"),
+        Goal("a. crash to running, other user and limits", "crash", "restart_s", limit=4, program=CONFINED),
+        Goal(
+            "a. crash to running, to pm2, supervisor, circus and s6",
+            "crash",
+            "restart_s",
+            ahead=3,
+            peers=slow,
+        ),
+        Goal(f"a. {crowd} killed at once, all back", "mass", "all_back_s", limit=2),
+        Goal(f"b. start {many}", scale, "start_s", limit=2, ahead=1),
+        Goal(f"b. stop {many}", scale, "stop_s", limit=2, ahead=1),
+        Goal("c. memory with 1 child", "scale 1", "pss_mb", megabytes, most=26),
+        Goal(f"c. memory with {many} children", scale, "pss_mb", megabytes, most=30, ahead=1),
+        Goal(f"d. wake-ups a minute, {many} children", scale, "idle_switches", number, most=0),
+        Goal("e. 80-byte lines, CPU", "flood 80", "cpu_s_per_gib", per_gib, limit=1.5),
+        Goal("e. 4 KiB blocks, CPU", "flood 4080", "cpu_s_per_gib", per_gib, limit=1.5),
+        Goal("e. 80-byte lines", "flood 80", "mb_per_s", speed, ahead=1, peers=("supervisor",), greater=True),
+        Goal(
+            "e. 4 KiB blocks", "flood 4080", "mb_per_s", speed, ahead=1, peers=("supervisor",), greater=True
+        ),
+        Goal("e. 50 x 1000 lines/s", "rate", "cpu_percent", percent, most=10),
+        *(
+            Goal(f"e. {name}: {what}", f"flood {size}", figure, number, most=0)
+            for size, name in ((80, "80-byte lines"), (4080, "4 KiB blocks"))
+            for figure, what in (("lost_bytes", "bytes lost"), ("torn_lines", "lines torn"))
+        ),
+        Goal("f. status, command line, 1", "scale 1", "status_cli_s", most=0.080),
+        Goal(f"f. status, command line, {many}", scale, "status_cli_s", most=0.160),
+        Goal(f"f. status, api, {many}", scale, "status_api_s", most=0.005),
+        Goal(f"g. one more among {neighbours} runs after", "more", "runs_s", most=0.015),
+        Goal("g. others restarted", "more", "restarted", number, most=0),
+        Goal(
+            "h. engine killed: children that live, of 20",
+            "kill engine",
+            "alive",
+            number,
+            greater=True,
+            most=20,
+        ),
+        *(
+            Goal(f"h. engine killed: {what}", "kill engine", figure, number, most=0)
+            for figure, what in (
+                ("twice", "running twice"),
+                ("missing", "missing"),
+                ("lines_lost", "lines lost"),
+            )
+        ),
+        *(
+            Goal(f"h. keeper killed: {what}", "kill keeper", figure, number, most=0)
+            for figure, what in (("twice", "running twice"), ("missing", "missing"))
+        ),
+        Goal("cold start: shiftboss --version", "cold", "s", most=0.060, program="shiftboss --version"),
+        Goal("cold start: shiftboss status", "cold", "s", most=0.080, program="shiftboss status"),
+    )
+
+
+def judge(goal: Goal, results: Results) -> Verdict:
+    """Return how ours stands."""
+    found = results.spread(goal.measure, goal.program, goal.figure)
+    ours = float(getattr(found, goal.statistic)) if found else None
+    limit = results.spread(goal.measure, LIMIT, goal.figure)
+    to_limit = ratio(ours, getattr(limit, goal.statistic)) if limit else None
+    name, best = best_peer(goal, results)
+    to_best = None if math.isnan(best) else ratio(ours, best)
+    return Verdict(
+        goal.what, goal.write(ours), to_limit, name, to_best, words(goal), met(goal, ours, to_limit, to_best)
+    )
+
+
+def best_peer(goal: Goal, results: Results) -> tuple[str, float]:
+    """Return the peer the goal compares with: the best of those it names, or of all."""
+    others = set(results.measured(goal.measure)) - set(goal.peers) if goal.peers else set()
+    if goal.measure == "cold" or goal.measure.startswith("kill"):
+        return "", float("nan")
+    return results.best(goal.measure, goal.figure, NO_PEER | others, most=goal.greater)
+
+
+def met(goal: Goal, ours: float | None, to_limit: float | None, to_best: float | None) -> bool | None:
+    """Return whether a goal is met, None where a figure is missing."""
+    if ours is None or (goal.limit and to_limit is None) or (goal.ahead and to_best is None):
+        return None
+    checks = []
+    if goal.most is not None:
+        checks.append(ours >= goal.most if goal.greater else ours <= goal.most)
+    if goal.limit and to_limit is not None:
+        checks.append(to_limit <= goal.limit)
+    if goal.ahead and to_best is not None:
+        checks.append(to_best >= goal.ahead if goal.greater else to_best * goal.ahead <= 1)
+    return all(checks)
+
+
+def words(goal: Goal) -> str:
+    """Write the goal."""
+    least = "at least" if goal.greater else "at most"
+    parts = []
+    if goal.most is not None:
+        parts.append(f"{least} {goal.write(goal.most)}")
+    if goal.limit:
+        parts.append(f"{least} {number(goal.limit)} x limit-c")
+    if goal.ahead:
+        peers = (
+            goal.peers[0] if len(goal.peers) == 1 else "the best of these" if goal.peers else "the best peer"
+        )
+        bound = goal.ahead if goal.greater else 1 / goal.ahead
+        parts.append(f"{least} {times(bound)} {peers}")
+    return ", ".join(parts)
