@@ -55,4 +55,6 @@ def keeper_digest() -> str:
 
 def _code() -> list[str]:
     """Return what `python -I` would execute: the interpreter and every place it imports from."""
-    return [sys.executable, _PACKAGE, *(path for path in sys.path if path and os.path.exists(path))]
+    # the first place is the directory of the script or (with -m) of the caller, which `-I` leaves out
+    places = sys.path if sys.flags.safe_path else sys.path[1:]
+    return [sys.executable, _PACKAGE, *(path for path in places if path and os.path.exists(path))]
