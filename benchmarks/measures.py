@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ SETTLE_SECONDS = 3.0  # more than a second: after a run that short every program
 BETWEEN_KILLS = (0.03, 0.13)
 FLOOD_MIB = {80: 512, 4080: 768}
 CALIBRATION_MIB = 16
+KEPT_UP = 0.95
 
 
 class Effort(NamedTuple):
@@ -85,7 +87,9 @@ class Case:
 
         self.seen.until(over, UP_SECONDS, 0.005)
         if len(self.seen.by_name) < len(self.programs):
-            said = (self.peer.work / "daemon.out").read_text(errors="replace").strip()[-300:]
+            said = "".join((self.peer.work / "daemon.out").read_text(errors="replace").splitlines()[-1:])[
+                :200
+            ]
             took = now() - self.begun
             raise Failed(
                 f"{len(self.seen.by_name)} of {len(self.programs)} had started after {took:.0f} s: {said}"
@@ -153,13 +157,19 @@ def scale(peer: type[Peer], tools: Path, effort: Effort, count: int) -> Figures:
         if count > 1:
             found |= idle(own, effort.idle_seconds)
         found |= status(case, count)
-        deaths = observe.Deaths(case.pids())
-        begun = now()
+        return found | stop(case)
+
+
+def stop(case: Case) -> Figures:
+    """Return how long it takes until all children have ended, nothing if it takes too long."""
+    deaths = observe.Deaths(case.pids())
+    begun = now()
+    with contextlib.suppress(subprocess.TimeoutExpired):
         case.peer.stop_all()
-        if deaths.wait(UP_SECONDS):
-            found["stop_s"] = now() - begun
-        deaths.close()
-        return found
+    ended = deaths.wait(UP_SECONDS)
+    took = now() - begun
+    deaths.close()
+    return {"stop_s": took} if ended else {}
 
 
 def idle(own: list[int], seconds: float) -> Figures:
@@ -224,14 +234,18 @@ def _flood(peer: type[Peer], tools: Path, mib: float, block: int) -> Figures:
 
 def rate(peer: type[Peer], tools: Path, effort: Effort) -> Figures:
     """e: 50 children, 1000 lines a second each: which part of a core the program needs."""
-    with counters() as counts, running(peer, tools, "rate", 50, 1000, LINE, counts) as case:
+    writers, each = 50, 1000
+    wanted = writers * each
+    with counters() as counts, running(peer, tools, "rate", writers, each, LINE, counts) as case:
         time.sleep(1.5)
         own = case.peer.own()
         before, lines, begun = observe.used(own), sum(written(counts).values()), now()
         time.sleep(effort.rate_seconds)
         after, took = observe.used(own), now() - begun
-        lines = sum(written(counts).values()) - lines
-    return {"cpu_percent": (after.cpu - before.cpu) / took * 100, "lines_per_s": lines / took}
+        speed = (sum(written(counts).values()) - lines) / took
+    if speed < KEPT_UP * wanted:  # writers that wait for room in their pipe make a program look cheap
+        raise Failed(f"did not keep up: {speed:,.0f} of {wanted:,} lines/s")
+    return {"cpu_percent": (after.cpu - before.cpu) / took * 100, "lines_per_s": speed}
 
 
 @contextlib.contextmanager

@@ -5,7 +5,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from shiftboss.core.facts import PathFacts, Query, ReadFile, ReadMatching, StatPath
+from shiftboss.core.facts import (
+    EngineAccount,
+    FindEngineAccount,
+    PathFacts,
+    Query,
+    ReadFile,
+    ReadMatching,
+    StatPath,
+)
 from shiftboss.core.plan import CreateFile, MakeDirectory, Plan, RemoveFile, WriteFile
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site
 
@@ -85,6 +93,8 @@ class SmallServer:
                 return self.texts.get(path)
             case StatPath(path):
                 return self.facts.get(path)
+            case FindEngineAccount():
+                return EngineAccount(53_970, 53_970)
             case ReadMatching(directory, pattern):
                 inside = {p: t for p, t in self.texts.items() if os.path.dirname(p) == directory}
                 return {p: t for p, t in inside.items() if fnmatch.fnmatch(os.path.basename(p), pattern)}

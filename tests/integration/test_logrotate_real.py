@@ -13,7 +13,7 @@ import pytest
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.logrotate import LogrotateBackend
-from shiftboss.core.facts import ReadFile, StatPath
+from shiftboss.core.facts import EngineAccount, FindEngineAccount, Query, ReadFile, StatPath
 from shiftboss.core.plan import Override, WriteFile
 from shiftboss.core.spec import Account, LogPolicy, Project, Site
 from shiftboss.host.files import RealFiles
@@ -57,11 +57,12 @@ class Place:
         """Write the file that the backend plans, below a main file that wants everything otherwise."""
         wanted = Wanted(self.of, (schedule("job", of=self.of, log=LogPolicy(MAX_BYTES, BACKUPS)),), self.site)
         backend, files = LogrotateBackend(), RealFiles()
-        answers = {
+        answers: dict[Query, object] = {
             query: files.read(query.path) if isinstance(query, ReadFile) else files.stat(query.path)
             for query in backend.queries(wanted)
             if isinstance(query, ReadFile | StatPath)
         }
+        answers[FindEngineAccount()] = EngineAccount(53_970, 53_970)
         plan = backend.plan(wanted, answers, Override())
         (write,) = plan.actions
         assert isinstance(write, WriteFile)

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from shiftboss.backends.contract import Wanted
-from shiftboss.backends.logs import LogDirectory, log_directory, log_queries, path_facts
+from shiftboss.backends.logs import log_directory, log_queries, path_facts
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
 from shiftboss.core.errors import UserError
-from shiftboss.core.facts import Answers, Query, StatPath
+from shiftboss.core.facts import Answers, EngineAccount, FindEngineAccount, Query, StatPath
 from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.plan import Override, Plan, merge
-from shiftboss.core.spec import Project, Schedule, Unit, UnitKind, Worker
+from shiftboss.core.spec import Schedule, Unit, UnitKind, Worker
 
 _ROOT = 0
 _BACKENDS = frozenset({"supervisor", "cron"})
@@ -60,7 +60,7 @@ class LogrotateBackend:
         if not units:
             return ours
         logs = tuple((unit.address, unit.log_path) for unit in units)
-        return (*ours, StatPath(wanted.site.logrotate_dir), *log_queries(wanted, logs))
+        return (*ours, StatPath(wanted.site.logrotate_dir), FindEngineAccount(), *log_queries(wanted, logs))
 
     def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
         """Return the actions that make logrotate look after exactly the logs that need it.
@@ -70,7 +70,8 @@ class LogrotateBackend:
         """
         units = _units(self, wanted)
         obstacle = _obstacle(wanted, units, answers) if units else ""
-        text = _render(wanted, units, log_directory(wanted, answers)) if units and not obstacle else None
+        rotator = _rotator(wanted, answers) if units else None
+        text = _render(wanted, units, rotator) if units and not obstacle else None
         file = SealedFile(_path(wanted), wanted.project.name, text)
         notes = Plan(notes=(obstacle,) if obstacle else ())
         return merge((plan_sealed_file(file, wanted, answers, override), notes))
@@ -108,27 +109,28 @@ def _obstacle(wanted: Wanted, units: tuple[Unit, ...], answers: Answers) -> str:
     if not wanted.site.system and facts.uid != account.uid:
         return f"{grows}: {wanted.site.logrotate_dir} belongs to uid {facts.uid} (set logrotate.dir in config.toml)"
     logs = log_directory(wanted, answers)
-    if _rotator(wanted.project, logs) is None:
+    if _rotator(wanted, answers) is None:
         return f"{grows}: {logs.path} is neither root's nor {account.name}'s (chown root:{account.group} {logs.path})"
     return ""
 
 
-def _rotator(project: Project, logs: LogDirectory) -> str | None:
+def _rotator(wanted: Wanted, answers: Answers) -> str | None:
     """Return as whom logrotate must work: root where no other can plant links, else the project user; None: unknown.
 
     A project user who may write the directory can exchange what is in it under root's hands, so then nobody
-    but that user may rotate there.
+    but that user may rotate there. Our own engine plants nothing, and logrotate follows no links.
     """
+    project, logs, engine = wanted.project, log_directory(wanted, answers), answers[FindEngineAccount()]
+    assert isinstance(engine, EngineAccount)
     if logs.facts is None:
         return "root"  # as `logs.prepare_logs` makes it
     if logs.project_may_write(project.account) or logs.project_may_replace(project.account):
         return project.account.name
-    return "root" if logs.facts.uid == _ROOT else None
+    return "root" if logs.facts.uid in (_ROOT, engine.uid) else None
 
 
-def _render(wanted: Wanted, units: tuple[Unit, ...], logs: LogDirectory) -> str:
-    rotator = _rotator(wanted.project, logs) if wanted.site.system else None
-    su = f"    su {rotator} {wanted.project.account.group}\n" if rotator else ""
+def _render(wanted: Wanted, units: tuple[Unit, ...], rotator: str | None) -> str:
+    su = f"    su {rotator} {wanted.project.account.group}\n" if rotator and wanted.site.system else ""
     stanzas = "\n".join(_stanza(unit, su) for unit in units)
     return seal(f"{_EXPLANATION}\n{stanzas}", wanted.project.name, comment="#")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 from msgspec.structs import replace
-from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, Shop, deploy, kinds
+from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, SCHEDULER, Shop, deploy, kinds
 
 from shiftboss.backends.native_manifest import entry_of
 from shiftboss.core.errors import HostError
@@ -444,3 +444,15 @@ def test_a_worker_has_the_groups_of_a_login_its_own_among_them() -> None:
             ("/bin/true",),
         )
         assert entry_of(worker).groups == entry_groups
+
+
+def test_logs_of_schedules_are_rotated_in_a_directory_of_the_engine_too() -> None:
+    shop = native_shop()
+    shop.set_up(QUEUE)
+
+    change = shop.set_up(SCHEDULER)
+
+    assert not [note for note in change.plan.notes if "rotates" in note]
+    text = shop.machine.files.text("/etc/logrotate.d/shiftboss-shop")
+    assert "su root shop_user" in text
+    assert "queue.log" not in text
