@@ -41,6 +41,7 @@ class EngineRig(Rig):
         self.socket = str(self.run / "api.sock")
         self.engine_state = self.state / "engine"
         self.expects_errors = False  # of the engine, in its log
+        self.killed = 0  # the last engine that was
 
     def worker(self, name: str = "queue", *argv: str, processes: int = 1, **fields: Any) -> wire.Entry:
         """Return an entry; `policy_…` goes to its policy."""
@@ -126,8 +127,9 @@ class EngineRig(Rig):
         def kill() -> int:
             with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
                 pid = self.engine_pid
-                if lives(pid):  # no zombie
+                if lives(pid) and pid != self.killed:  # one that dies slowly is not killed twice
                     os.kill(pid, number)
+                    self.killed = pid
                     return pid
             return 0
 
