@@ -178,7 +178,7 @@ def test_a_log_of_the_worker_that_the_project_exchanges_for_a_link_is_not_writte
     project.as_user("sh", "-c", f"mv {log} {log}.old && ln -s {victim} {log}")
     server.ok("restart", project.name)
 
-    wait_until(lambda: "custom" in server.run("status").stderr, 20, what="a word about the log in status")
+    wait_until(lambda: "custom.log" in server.run("status").stdout, 20, what="a word about the log in status")
     assert victim.read_text() == "untouched"
     assert set(project.states().values()) == {"RUNNING"}
     project.as_user("rm", str(log))

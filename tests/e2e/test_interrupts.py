@@ -75,7 +75,8 @@ def test_while_it_waits_for_a_job_to_finish_the_next_run_finishes_the_change(
 
     assert answer.status == (INTERRUPTED if how == signal.SIGINT else -how), answer
     assert one(processes(server)) == old, "the job in hand was broken off"
-    assert server.run("plan", "--check").status == 3, "the plan does not show what is left to do"
+    left = 0 if server.is_native else 3  # our engine goes by what it was told, whoever waits for it
+    assert server.run("plan", "--check").status == left, "the plan does not show what is left to do"
     finish_work(server)
     server.ok("apply")
     assert_runs(project, one(processes(server)), "sleep 1000")

@@ -1,6 +1,5 @@
 """Asking the engine, one call after the other. No asyncio, so that a command starts quickly."""
 
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -175,15 +174,16 @@ class Client:
         try:
             self._socket.sendall(line)
         except OSError as error:
-            with contextlib.suppress(ShiftbossError, OSError):
-                self._raise_last_words()
-            raise _unreachable(self._path, error) from error
+            raise self._last_words() or _unreachable(self._path, error) from error
         return self._next
 
-    def _raise_last_words(self) -> None:
-        line = self._line()
-        if line.error:
-            raise _told(line.error)
+    def _last_words(self) -> ShiftbossError | None:
+        """Return why the engine hung up, if it said so before."""
+        try:
+            line = self._line()
+        except (ShiftbossError, OSError):
+            return None
+        return _told(line.error) if line.error else None
 
     def _reply(self, call: str, number: int) -> Answer:
         while True:
@@ -239,7 +239,7 @@ def _unreachable(path: str, error: OSError) -> HostError:
         return NotRunningError(f"shiftboss is not running: nobody answers at {path}", hint=_NOT_RUNNING)
     if isinstance(error, PermissionError):
         return HostError(
-            f"cannot ask the engine at {path}: permission denied", hint="Run the command as root."
+            f"cannot ask the engine at {path}: permission denied", hint="Run the command as root (sudo)."
         )
     if isinstance(error, TimeoutError):
         return HostError(f"the engine at {path} does not answer", hint="See its log.")

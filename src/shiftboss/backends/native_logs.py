@@ -39,7 +39,7 @@ def plan_native_logs(
         return Plan(conflicts=(not_a_directory(wanted, facts),))
     directory = _directory(wanted, facts, engine, override)
     files = [_file(wanted, worker, path_facts(answers, worker.log_path), engine) for worker in workers]
-    return merge((directory, *files))
+    return merge((*files, directory))  # what stands in a log's place tells more than whose the directory is
 
 
 def _directory(wanted: Wanted, facts: PathFacts | None, engine: EngineAccount, override: Override) -> Plan:

@@ -125,7 +125,10 @@ class Dispatch:
             follower.close()
 
     def _status(self, select: calls.Select) -> calls.Status:
-        slots = self._loop.fleet.select(select.targets)
+        fleet = self._loop.fleet
+        slots = fleet.select(select.targets)
+        if not select.targets:  # who waits until something is gone must see it
+            slots = sorted([*slots, *fleet.leaving()], key=lambda slot: slot.key)
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
         return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, self.troubles())

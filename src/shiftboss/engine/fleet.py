@@ -194,6 +194,10 @@ class Fleet:
             chosen = {slot.key: slot for slot in found}
         return [chosen[key] for key in sorted(chosen)]
 
+    def leaving(self) -> list[Slot]:
+        """Return the processes that nobody wants any more and that still live."""
+        return [slot for slot in self.slots() if slot.retired and slot.pid is not None]
+
     def select_units(self, targets: tuple[str, ...]) -> list[Unit]:
         """Return the units that addresses mean (none: all); raise UserError for one that means nothing."""
         if not targets:

@@ -24,7 +24,7 @@ class Lives:
         self.memory = memory
         self.boot = boot
         self.is_closing = False
-        self.telling = Telling(shell, self._drop_if_over, self._end_if_all_gone)
+        self.telling = Telling(shell, self._told_change, self._end_if_all_gone)
         self._first_run = first_run
 
     # ---- the end
@@ -75,8 +75,13 @@ class Lives:
             self.shell.cancel(slot.key)
         self.telling.change(slot)
 
-    def _drop_if_over(self, slot: Slot) -> None:
-        if not (slot.retired and slot.process.state is State.STOPPED):
+    def _told_change(self, slot: Slot, state: State, run: int) -> None:
+        if state is State.STOPPED:
+            self._drop_if_over(slot, run)
+
+    def _drop_if_over(self, slot: Slot, run: int) -> None:
+        """Forget a process that should not exist any more, if `run` was its last: its end is counted by now."""
+        if not (slot.retired and slot.process.state is State.STOPPED and slot.process.run == run):
             return
         unit = slot.unit
         if unit.slots.get(slot.number) is slot:
@@ -136,13 +141,13 @@ class Lives:
         slot.retired = True
         self.apply(slot, lifecycle.Stop())
         if slot.process.state is State.STOPPED:
-            self.telling.put_off(partial(self._drop_if_over, slot))
+            self.telling.in_order(slot, partial(self._drop_if_over, slot, slot.process.run))
 
     # ---- what the keeper reports
 
     def spawned(self, report: wire.Spawned, descriptor: int) -> None:
         """A run lives."""
-        slot = self._of(report)
+        slot = self._of(report) or self._from_before(report)
         if slot is None:
             self.unknown(report, descriptor)
             return
@@ -156,6 +161,26 @@ class Lives:
         slot.release, slot.revision, slot.notes = report.release, report.revision, report.notes
         if descriptor >= 0:
             self.shell.attach(slot.unit.entry, slot.number, report.run, descriptor)
+
+    def _from_before(self, report: wire.Spawned | wire.Held) -> Slot | None:
+        """Take over a run that the engine before us asked for last: the keeper tells of it when it has started.
+
+        None: it is not that. A run that is counted for nobody would give its number to another one.
+        """
+        unit = self.fleet.units.get(report.entry)
+        if unit is None:
+            return None
+        slot = unit.slots.get(report.process)
+        ended = self.memory.processes.get((report.entry, report.process), ProcessMemory()).ended_run
+        if report.run <= (slot.process.run if slot else ended) or (slot and lifecycle.is_alive(slot.process)):
+            return None
+        if slot is None:
+            slot = self.slot(unit, report.process)
+            slot.retired = report.process > unit.wanted
+        known = lifecycle.Held(report.run, report.started, stopping=False, ok=None)
+        wish, now = remembered_wish(slot), self.shell.now()
+        self.become(slot, *lifecycle.adopt(wish, known, now, unit.policy, slot.process))
+        return slot
 
     def unknown(self, report: wire.Spawned | wire.Held, descriptor: int) -> None:
         """End a run that should not be; what it wrote is kept."""
@@ -173,11 +198,11 @@ class Lives:
         run = (report.entry, report.process, report.run)
         if self.telling.is_told(run) or (slot and report.run <= slot.ended_run):
             self.shell.close_descriptor(descriptor)  # it is over: its output is ours already
-        elif slot is None:
-            self.unknown(report, descriptor)
-        else:
+        elif slot := slot or self._from_before(report):
             self.note_life(slot, report, descriptor)
             self.apply(slot, lifecycle.Spawned(report.run), report.started)
+        else:
+            self.unknown(report, descriptor)
         if report.exit:
             self.exited(wire.Exited(*run, report.exit, report.gone))
 

@@ -84,7 +84,9 @@ class Connection(asyncio.Protocol):
         uid = _peer_uid(transport.get_extra_info("socket"))
         refusal = self._server.admit(self, uid)
         if refusal:
-            self._fail(0, "denied", refusal, "Run the command as root, or as the user who started shiftboss.")
+            self._fail(
+                0, "denied", refusal, "Run the command as root (sudo), or as the user who started shiftboss."
+            )
             self._over()
         else:
             self.who = self._server.name_of(uid)

@@ -31,9 +31,14 @@ class _Debt:
 
 
 class Telling:
-    """Tells; decides nothing. `told_change` and `idle` are called back: a change was told, all was told."""
+    """Tells; decides nothing. `told_change` and `idle` are called back: a change was told, all was told.
 
-    def __init__(self, shell: Shell, told_change: Callable[[Slot], None], idle: Callable[[], None]) -> None:
+    `told_change` gets the process with the state and run that were told: by now it may have others.
+    """
+
+    def __init__(
+        self, shell: Shell, told_change: Callable[[Slot, State, int], None], idle: Callable[[], None]
+    ) -> None:
         self._shell, self._told_change, self._idle = shell, told_change, idle
         self._later: deque[Callable[[], None]] = deque()
         self._owed: dict[Run, _Debt] = {}
@@ -56,7 +61,7 @@ class Telling:
 
     def change(self, slot: Slot) -> None:
         """Tell that the process has changed its state."""
-        self._in_order(slot, partial(self._change, slot, slot.process.state))
+        self.in_order(slot, partial(self._change, slot, slot.process.state, slot.process.run))
 
     def start(self, report: wire.Spawned) -> None:
         """Tell that a run lives."""
@@ -75,7 +80,7 @@ class Telling:
         """Tell that a start failed. Something missing is told once, however often it is looked for."""
         run: Run = (*slot.key, report.run)
         self._owed[run] = _Debt(slot, _STORED)
-        self._in_order(slot, partial(self._failure, slot, report, self._shell.wall()))
+        self.in_order(slot, partial(self._failure, slot, report, self._shell.wall()))
 
     def exit(self, slot: Slot, report: wire.Exited, *, asked: bool, started: float) -> None:
         """Tell that a main program has ended; `asked`: somebody wanted it; `started`: monotonic."""
@@ -83,7 +88,7 @@ class Telling:
         self._owed[run] = _Debt(slot, _STORED, _READ)
         if report.gone:
             self.gone(run)
-        self._in_order(slot, partial(self._exit, slot, report, asked, started))
+        self.in_order(slot, partial(self._exit, slot, report, asked, started))
 
     def gone(self, run: Run) -> None:
         """Read what is left of the output of a run of which nothing lives; once, however often it is said."""
@@ -110,7 +115,8 @@ class Telling:
             self._shell.flush()
             self._idle()
 
-    def _in_order(self, slot: Slot, work: Callable[[], None]) -> None:
+    def in_order(self, slot: Slot, work: Callable[[], None]) -> None:
+        """Do this when all that happened to the process before has been told."""
         self.put_off(partial(self._when_told, slot, work))
 
     def _when_told(self, slot: Slot, work: Callable[[], None]) -> None:
@@ -130,7 +136,7 @@ class Telling:
 
     # ---- telling
 
-    def _change(self, slot: Slot, state: State) -> None:
+    def _change(self, slot: Slot, state: State, run: int) -> None:
         shows_reason = state in RESTING and state is not State.STOPPED
         entry, number = slot.key
         self._shell.publish(
@@ -139,7 +145,7 @@ class Telling:
                 kind="state",
                 target=entry,
                 process=number,
-                run=slot.process.run,
+                run=run,
                 pid=slot.pid,
                 state=state.value,
                 reason=(slot.reason or None) if shows_reason else None,
@@ -147,7 +153,7 @@ class Telling:
         )
         for waiter in slot.waiters or ():
             waiter(slot)
-        self._told_change(slot)
+        self._told_change(slot, state, run)
 
     def _failure(self, slot: Slot, report: wire.SpawnFailed, at: float) -> None:
         reason = exit_reason.spawn_reason(report.step, report.errno, report.words)

@@ -22,6 +22,7 @@ from shiftboss.core.spec import Site
 from shiftboss.host.machine import Machine
 from shiftboss.host.ports import Engine, Files, Supervisor
 from shiftboss.setup.file_changes import FileAction, FileChanges, require_unchanged, staged
+from shiftboss.setup.live import START_HINT
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.unfinished import begun, finished
 
@@ -41,6 +42,7 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
     files = [action for action in plan.actions if isinstance(action, FileAction)]
     require_unchanged(machine.files, files)
     _require_acceptable(machine, site, files)
+    _require_engine(machine, site, plan.actions)
     with staged(machine.files, site, [*begun(machine.files, site, groups), *files]) as changes:
         _make_places(machine.files, plan.actions)
         changes.commit()
@@ -75,6 +77,18 @@ def _require_acceptable(machine: Machine, site: Site, actions: Iterable[FileActi
             complaint = machine.cron.accepts(action.content)
             if complaint:
                 raise HostError(f"cannot write {action.path}: cron refuses it: {complaint}", hint=_REPORT)
+
+
+def _require_engine(machine: Machine, site: Site, actions: Iterable[Action]) -> None:
+    """Refuse to end at Supervisor what should go on at an engine that does not run."""
+    ending = {a.target for a in actions if isinstance(a, UpdateGroup) and a.change == "remove" and a.restarts}
+    starting = {start for a in actions if isinstance(a, ReloadEngine) for start in a.starts}
+    moving = sorted(ending & starting)
+    if moving and machine.engines.connect(site.api_socket).facts() is None:
+        raise HostError(
+            f"cannot move {', '.join(moving)}: shiftboss is not running: nobody answers at {site.api_socket}",
+            hint=START_HINT,
+        )
 
 
 _REPORT = "This is a fault of shiftboss: please report it with the project file."
@@ -148,9 +162,9 @@ def _reload(machine: Machine, site: Site, actions: Iterable[Action], progress: P
 
 
 def _wait_until_ended(machine: Machine, engine: Engine, action: ReloadEngine, progress: Progress) -> None:
-    """Wait until the processes that do not come back are gone: something else may take their place now."""
+    """Wait until nothing stops any more: something else may take the place of what is gone now."""
     deadline = machine.clock.monotonic() + action.stop_wait_seconds + _STOP_MARGIN_SECONDS
-    while left := _still_there(engine, action.ends):
+    while left := _still_there(engine, action):
         if machine.clock.monotonic() > deadline:
             raise HostError(
                 f"cannot stop {', '.join(left)}: still there after {action.stop_wait_seconds:.0f} s",
@@ -162,10 +176,15 @@ def _wait_until_ended(machine: Machine, engine: Engine, action: ReloadEngine, pr
         machine.clock.sleep(_POLL_SECONDS)
 
 
-def _still_there(engine: Engine, addresses: Iterable[str]) -> list[str]:
-    facts = engine.facts() if addresses else None
-    living = {f"{u.address}:{p.number}" for u in (facts.units if facts else ()) for p in u.processes if p.pid}
-    return [address for address in addresses if address in living]
+def _still_there(engine: Engine, action: ReloadEngine) -> list[str]:
+    facts = engine.facts() if action.restarts else None
+    units = facts.units if facts else ()
+    living = {f"{unit.address}:{p.number}": p.state for unit in units for p in unit.processes if p.pid}
+    return [
+        address
+        for address in action.restarts
+        if address in living and (address in action.ends or living[address] == "STOPPING")
+    ]
 
 
 def _start(machine: Machine, site: Site, actions: Iterable[Action], progress: Progress) -> None:

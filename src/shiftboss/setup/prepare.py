@@ -10,6 +10,7 @@ from shiftboss.core.errors import HostError
 from shiftboss.core.facts import (
     AskEngine,
     AskSupervisor,
+    EngineFacts,
     FindEngineAccount,
     Query,
     ReadFile,
@@ -22,6 +23,8 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup.unfinished import remembered
 
 _NOTHING = Plan()
+# what shows that a backend without units still has something of a project
+_TELL_LEFTOVERS = ReadFile | ReadMatching | AskEngine
 
 
 class Planner:
@@ -69,16 +72,14 @@ class Planner:
             return True
         if backend.name == "supervisor" and self._no_supervisor:
             return False
-        queries = [query for query in backend.queries(wanted) if isinstance(query, ReadFile | ReadMatching)]
+        queries = [query for query in backend.queries(wanted) if isinstance(query, _TELL_LEFTOVERS)]
         try:
-            answers = self._ask(queries)
-        except HostError:  # its directory is not even there
+            answers = self._ask(queries).values()
+        except HostError:  # its directory is not even there, or we may not ask
             return False
-        return any(
-            backend.is_left_of(wanted.project.name, text)
-            for answer in answers.values()
-            for text in _texts(answer)
-        )
+        name = wanted.project.name
+        texts = (text for answer in answers for text in _texts(answer))
+        return any(backend.is_left_of(name, text) for text in texts) or any(_runs(a, name) for a in answers)
 
     def _ask(self, queries: Iterable[Query]) -> dict[Query, object]:
         asked = tuple(queries)
@@ -113,6 +114,12 @@ def _answer(machine: Machine, site: Site, query: Query) -> object:
             return machine.engines.connect(site.api_socket).facts()
         case FindEngineAccount():
             return machine.accounts.engine()
+
+
+def _runs(answer: object, project: str) -> bool:
+    """Tell whether an engine still runs something of a project: a removal may have been interrupted."""
+    units = answer.units if isinstance(answer, EngineFacts) else ()
+    return any(unit.address.partition("/")[0] == project for unit in units if unit.processes)
 
 
 def _texts(answer: object) -> list[str]:

@@ -29,7 +29,15 @@ class LogMark(Struct, frozen=True):
 
 def mark_logs(machine: Machine, workers: Iterable[Worker]) -> dict[str, LogMark]:
     """Remember the sizes of the logs of these workers, by address."""
-    return {w.address: LogMark(w.log_path, machine.files.size(w.log_path)) for w in workers}
+    return {w.address: LogMark(w.log_path, _size(machine, w.log_path)) for w in workers}
+
+
+def _size(machine: Machine, path: str) -> int:
+    """Return the size of a log, 0 for one that cannot be read: that is no reason not to start a worker."""
+    try:
+        return machine.files.size(path)
+    except HostError:
+        return 0
 
 
 def verify_workers(
@@ -94,9 +102,9 @@ def failure(machine: Machine, worker: Worker, process: ProcessStatus, mark: LogM
 
 def _written(machine: Machine, path: str, mark: LogMark | None) -> bytes:
     """Return the end of what was written after the mark; a rotated log is new as a whole."""
-    size = machine.files.size(path)
+    size = _size(machine, path)
     new = size - mark.size if mark and size >= mark.size else size
-    return machine.files.tail(path, min(new, _TAIL_BYTES))
+    return machine.files.tail(path, min(new, _TAIL_BYTES)) if new else b""
 
 
 def _what_next(process: ProcessStatus, worker: Worker) -> str:

@@ -357,6 +357,20 @@ def test_moving_to_supervisor_ends_it_here_before_it_starts_there() -> None:
     assert shop.machine.files.node(MANIFEST) is None
 
 
+def test_a_move_that_was_interrupted_waits_for_the_old_copy() -> None:
+    """The manifest was gone already, the engine was not asked, and Supervisor started a second copy."""
+    shop = native_shop()
+    shop.set_up(QUEUE)
+    shop.write_project(shop.machine.files.text(PROJECT_FILE) + 'backend = "supervisor"\n')
+    shop.machine.files.remove(MANIFEST)
+
+    change = shop.apply()
+
+    assert the_reload(change.plan).ends == ("shop/queue:1",)
+    assert states(shop) == {}
+    assert shop.machine.supervisord.states() == {"shop_queue:shop_queue": "RUNNING"}
+
+
 def test_a_server_without_supervisor_gets_our_own_engine() -> None:
     machine = fake_machine()
     machine.supervisors.installed = False
@@ -456,3 +470,18 @@ def test_logs_of_schedules_are_rotated_in_a_directory_of_the_engine_too() -> Non
     text = shop.machine.files.text("/etc/logrotate.d/shiftboss-shop")
     assert "su root shop_user" in text
     assert "queue.log" not in text
+
+
+def test_nothing_is_ended_at_supervisor_for_an_engine_that_does_not_run() -> None:
+    shop = Shop()
+    shop.machine.files.write(CONFIG, '[backend]\nworkers = "supervisor"\nschedules = "cron"\n')
+    shop.set_up(QUEUE)
+    before = shop.machine.supervisord.states()
+    shop.machine.engine.running = False
+    shop.write_project(shop.machine.files.text(PROJECT_FILE) + 'backend = "native"\n')
+
+    with pytest.raises(HostError, match="cannot move shop/queue: shiftboss is not running"):
+        shop.apply()
+
+    assert shop.machine.supervisord.states() == before
+    assert shop.machine.files.node(MANIFEST) is None

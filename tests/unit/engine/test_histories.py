@@ -1,6 +1,7 @@
 """The loop as histories: what happens, and what the keeper is asked in answer."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -347,6 +348,39 @@ def test_a_process_above_the_wanted_number_is_stopped_and_forgotten() -> None:
     assert played.begin(entry(), kept=[held(1, 1), held(1, 2)]) == [stop(1, 2)]
     played.play(exited(1, process=2))
     assert [slot.number for slot in played.loop.fleet.slots()] == [1]
+
+
+SCALED_DOWN = Memory({(Q, 2): ProcessMemory(ended_run=6)}, {Q: ScaleMemory(1, 2)})
+
+
+def test_a_run_that_the_engine_before_asked_for_last_is_stopped_and_its_number_not_used_again() -> None:
+    """Between fork and exec the keeper cannot tell of a run yet: it comes after the answer to Sync."""
+    played = Played(deepcopy(SCALED_DOWN))
+    played.begin(entry(processes=2), kept=[held(3)])
+    assert played.play(spawned(7, process=2)) == [stop(7, 2)]
+    assert played.play(exited(7, process=2)) == [forget(7, 2)]
+    assert [(e.run, e.outcome) for e in played.shell.events("exit")] == [(7, "stopped")]
+    assert played.shell.memories[Q, 2] == ProcessMemory(ended_run=7, reason="stopped")
+    assert played.ask("scale", calls.Scale(Q, 2)) == [spawn(8, 2)]
+
+
+def test_the_same_where_the_process_rests_because_somebody_stopped_it() -> None:
+    played = Played(Memory({(Q, 1): ProcessMemory(down=BOOT, ended_run=6)}))
+    assert played.begin(entry()) == []
+    assert played.play(spawned(7)) == [stop(7)]
+    played.play(exited(7))
+    assert played.ask("start", calls.Act((Q,))) == [spawn(8)]
+
+
+def test_the_end_of_a_run_above_the_wanted_number_is_counted_before_the_process_is_forgotten() -> None:
+    """The table has it STOPPED at once, before anything of it was told."""
+    played = Played(deepcopy(SCALED_DOWN))
+    played.play(
+        *beginning(entry(processes=2), kept=[held(3), held(7, 2, exit=ended(), gone=True, stopping=True)])
+    )
+    assert [e.run for e in played.shell.events("exit")] == [7]
+    assert played.shell.memories[Q, 2] == ProcessMemory(ended_run=7, reason="stopped")
+    assert played.ask("scale", calls.Scale(Q, 2)) == [spawn(8, 2)]
 
 
 def test_a_live_scale_is_remembered_until_the_file_says_something_else() -> None:
