@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 
 from tests.e2e.server import SHIFTBOSS, Server, TestProject
-from tests.supervisord import TemporarySupervisord
 from tests.waiting import wait_until
 
 _STOP_SECONDS = 90
@@ -22,12 +21,8 @@ class NativeServer(Server):
     @classmethod
     def prepared(cls, directory: Path) -> "NativeServer":
         """Make the directories and the configuration."""
-        server = cls(directory, TemporarySupervisord(directory / "sv", system=True), directory / "cron.d")
-        for name in ("projects", "logs", "etc"):
-            (directory / name).mkdir()
-        server.config.write_text(
-            f'[layout]\nprojects = "{directory}/projects"\nlogs = "{directory}/logs"\n\n[backend]\nworkers = "native"\n'
-        )
+        server = cls.make(directory, "native")
+        assert isinstance(server, cls)
         return server
 
     @contextmanager

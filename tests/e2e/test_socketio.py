@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -112,7 +113,7 @@ def test_a_plain_npm_start_becomes_node(server: Server, project: TestProject) ->
     """`npm start` that is simply `node server.js` runs node itself."""
     plan = server.ok("setup", project.name, "npm-start", "--dry-run")
 
-    words = plan.stdout.replace('",\n+   "', " ")  # the manifest has a line for each
+    words = re.sub(r'",\n\+ *"', " ", plan.stdout)  # the manifest has a line for each
     assert "node server.js" in words
     assert "npm run" not in plan.stdout
 

@@ -147,13 +147,19 @@ class Lives:
 
     def spawned(self, report: wire.Spawned, descriptor: int) -> None:
         """A run lives."""
-        slot = self._of(report) or self._from_before(report)
-        if slot is None:
+        if self._take_in(report, descriptor):
+            self.telling.start(report)
+
+    def _take_in(self, report: wire.Spawned | wire.Held, descriptor: int) -> bool:
+        """Note what lives; False: it should not be, and is ended."""
+        if slot := self._of(report):
+            self.note_life(slot, report, descriptor)
+            self.apply(slot, lifecycle.Spawned(report.run), report.started)
+        elif slot := self._from_before(report):
+            self.note_life(slot, report, descriptor)
+        else:
             self.unknown(report, descriptor)
-            return
-        self.note_life(slot, report, descriptor)
-        self.apply(slot, lifecycle.Spawned(report.run), report.started)
-        self.telling.start(report)
+        return slot is not None
 
     def note_life(self, slot: Slot, report: wire.Spawned | wire.Held, descriptor: int) -> None:
         """Note what lives, and capture its output."""
@@ -198,11 +204,8 @@ class Lives:
         run = (report.entry, report.process, report.run)
         if self.telling.is_told(run) or (slot and report.run <= slot.ended_run):
             self.shell.close_descriptor(descriptor)  # it is over: its output is ours already
-        elif slot := slot or self._from_before(report):
-            self.note_life(slot, report, descriptor)
-            self.apply(slot, lifecycle.Spawned(report.run), report.started)
         else:
-            self.unknown(report, descriptor)
+            self._take_in(report, descriptor)
         if report.exit:
             self.exited(wire.Exited(*run, report.exit, report.gone))
 

@@ -68,6 +68,7 @@ def run_engines(tmp_path: Path, writers: Writers, logs: list[list[object]], **ta
         "record": str(tmp_path / "takeover"),
         "logs": logs,
         "kills": KILLS,
+        "least_bytes": 0,
         "seed": random.randrange(1 << 30),
         "writers": [program.pid for program, _, _ in writers.running.values()],
         **task,
@@ -118,7 +119,7 @@ def test_one_process_a_log_every_byte_once_and_in_order(
 
 def test_rotated_files_end_with_whole_lines_and_keep_their_limit(tmp_path: Path, writers: Writers) -> None:
     logs = [["p/A", 1, 1, writers.start("A", 5, 1), f"{tmp_path}/A.log", 100_000, 100_000]]
-    run_engines(tmp_path, writers, logs, longest_ms=20)
+    run_engines(tmp_path, writers, logs, longest_ms=20, least_bytes=600_000)
     backups = list(tmp_path.glob("A.log.*"))
     assert len(backups) > 3
     for part in backups:

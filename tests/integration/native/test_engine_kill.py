@@ -90,15 +90,16 @@ def test_the_engine_is_killed_at_200_random_moments_under_load(ledger: Path) -> 
         for rig, its_ledger in rigs.items():
             its_ledger.mkdir()
             its_ledger.chmod(0o777)
-            rig.launch(workers(rig, its_ledger))
-            rig.until_running(WORKERS)
+            rig.launch(workers(rig, its_ledger, least=0.5, most=10.0))
+            until(lambda rig=rig: rig.states("app").count("RUNNING") > WORKERS / 2, "most of the workers")  # type: ignore[misc]
         for number in range(KILLS):
             rig = first if number % 2 else second
             rig.kill_engine()
             time.sleep(chance.uniform(0, 0.4))  # the random moment
-            if number % 10 in (8, 9):
+            if number % 5 in (3, 4):
                 with rig.client() as client, contextlib.suppress(ShiftbossError):
-                    client.scale("app/queue", chance.choice([15, 18, WORKERS]))
+                    for _ in range(chance.choice([1, 2, 3])):
+                        client.scale("app/queue", chance.choice([15, 18, WORKERS]))
         for rig, its_ledger in rigs.items():
             with rig.client() as client:
                 client.scale("app/queue", WORKERS)

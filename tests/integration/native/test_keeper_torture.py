@@ -77,11 +77,12 @@ def check_lines(directory: Path) -> int:
 
 
 @every_kind
+@pytest.mark.timeout(300)
 def test_engine_killed_at_random_moments_under_load(kind: Kind) -> None:
     with keeper_of(kind) as made:
         directory = start(made)
         chance = random.Random(KILLS)
-        until(lambda: len(starts(directory)) >= PROCESSES, "all writers", 30)
+        until(lambda: len(starts(directory)) >= PROCESSES, "all writers", 90)
         kills = 0
         while kills < KILLS:
             kills += engine_killed(made, chance)
@@ -110,12 +111,13 @@ def test_engine_killed_at_random_moments_under_load(kind: Kind) -> None:
 
 
 @every_kind
+@pytest.mark.timeout(300)
 def test_keeper_killed_at_random_moments_leaves_one_copy_of_everything(kind: Kind) -> None:
     with keeper_of(kind) as made:
         chance = random.Random(KEEPER_KILLS)
         directory = start(made)
         instance = until(lambda: (made.state / "instance").exists() and made.instance, "an instance")
-        until(lambda: len(starts(directory)) >= PROCESSES, "all writers", 30)
+        until(lambda: len(starts(directory)) >= PROCESSES, "all writers", 90)
         for _ in range(KEEPER_KILLS):
             time.sleep(chance.choice((0.0, 0.01, 0.05, 0.1, 0.3, 0.6)))
             if chance.random() < 0.3:
@@ -124,9 +126,9 @@ def test_keeper_killed_at_random_moments_leaves_one_copy_of_everything(kind: Kin
             before = len(starts(directory))
             made.start(*made.process.args[made.process.args.index("--") + 1 :])
             if chance.random() < 0.6:  # else: the new keeper dies while it clears up
-                until(lambda before=before: len(starts(directory)) >= before + PROCESSES, "all again", 30)
+                until(lambda before=before: len(starts(directory)) >= before + PROCESSES, "all again", 90)
             check_copies(instance)
-        until(lambda: len(check_copies(instance)) == PROCESSES, "all again", 30)
+        until(lambda: len(check_copies(instance)) == PROCESSES, "all again", 90)
         assert made.stop(30) == 0
 
 

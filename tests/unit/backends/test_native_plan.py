@@ -477,7 +477,7 @@ def test_nothing_is_ended_at_supervisor_for_an_engine_that_does_not_run() -> Non
     shop.machine.files.write(CONFIG, '[backend]\nworkers = "supervisor"\nschedules = "cron"\n')
     shop.set_up(QUEUE)
     before = shop.machine.supervisord.states()
-    shop.machine.engine.running = False
+    shop.machine.engine.down = True
     shop.write_project(shop.machine.files.text(PROJECT_FILE) + 'backend = "native"\n')
 
     with pytest.raises(HostError, match="cannot move shop/queue: shiftboss is not running"):
