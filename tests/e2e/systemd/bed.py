@@ -181,13 +181,14 @@ class VmBed(Bed):
     def __init__(self, built: Path, work: Path) -> None:
         self._socket = work / "agent"
         self._ids = itertools.count(1)
-        self._qemu = subprocess.Popen(
-            self._command(built, work),
-            stdin=subprocess.DEVNULL,
-            stdout=(work / "qemu.log").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (work / "qemu.log").open("ab") as output:
+            self._qemu = subprocess.Popen(
+                self._command(built, work),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         wait_until(self._socket.is_socket, 20, what="qemu to start")
         self._wait_until_up(150)
 

@@ -140,7 +140,7 @@ def test_the_keeper_is_killed_at_50_random_moments_under_load(ledger: Path) -> N
 def test_an_engine_that_is_stopped_for_30_seconds_goes_on_where_it_was(ledger: Path) -> None:
     """Pipes fill and their writers wait meanwhile, others end; nobody dies of it. About 40 s."""
     with engine_rig() as rig:
-        rig.launch(workers(rig, ledger, least=1.0, most=60.0, rate=200.0))
+        rig.launch(workers(rig, ledger, least=1.0, most=40.0, rate=60.0))
         rig.until_running(WORKERS)
         pid = rig.engine_pid
         os.kill(pid, signal.SIGSTOP)

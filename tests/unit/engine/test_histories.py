@@ -612,7 +612,7 @@ def test_scaling_up_again_while_the_last_still_stops() -> None:
     ("call", "request_", "words"),
     [
         ("start", act("nosuch"), "no unit of project 'nosuch'"),
-        ("start", act("shop/qeue"), "did you mean 'queue'"),
+        ("start", act("shop/quue"), "did you mean 'queue'"),
         ("stop", act("shop/queue:9"), "does not exist"),
         ("stop", act("../x"), "not a project name"),
         ("start", act("shop/backup"), "is a schedule, not a worker"),
