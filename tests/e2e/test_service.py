@@ -19,7 +19,7 @@ from tests.e2e.public_copy import make_public_copy
 from tests.e2e.systemd.bed import Answer, Bed, NativeBed, VmBed, build
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400), pytest.mark.xdist_group("systemd")]
 
 PACKAGES = "/usr/local/lib/python3.11/dist-packages"
 PROGRAM = "#!/usr/bin/python3 -I\nfrom shiftboss.cli.main import main\n\nmain()\n"

@@ -189,7 +189,7 @@ class VmBed(Bed):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._socket.is_socket, 20, what="qemu to start")
+        wait_until(self._listens, 20, what="qemu to listen")
         self._wait_until_up(150)
 
     def _command(self, built: Path, work: Path) -> list[str]:
@@ -204,6 +204,17 @@ class VmBed(Bed):
             "-chardev", f"socket,id=tests,path={self._socket},server=on,wait=off",
             "-device", "virtserialport,chardev=tests,name=tests",
         ]  # fmt: skip
+
+    def _listens(self) -> bool:
+        """Tell whether qemu takes connections: its socket is there a moment earlier."""
+        assert self._qemu.poll() is None, "qemu ended"
+        with (
+            contextlib.suppress(FileNotFoundError, ConnectionRefusedError),
+            socket.socket(socket.AF_UNIX) as line,
+        ):
+            line.connect(str(self._socket))
+            return True
+        return False
 
     def _run(self, argv: tuple[str, ...], timeout: float, stdin: bytes) -> tuple[int, bytes]:
         assert self._qemu.poll() is None, "qemu ended"
