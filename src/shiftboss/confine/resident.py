@@ -29,7 +29,7 @@ class Resident:
         self.is_of_use = False  # set by who talks to it; only then its life makes up for deaths
         self.is_ending = False  # it is not started again
         self.on_start: Callable[[socket.socket], None] = lambda _: None  # with our end
-        self.on_exit: Callable[[], None] = lambda: None
+        self.on_exit: Callable[[int], None] = lambda _: None  # with its exit status, negative: a signal
         self._loop, self._nursery, self._name, self._command = loop, nursery, name, command
         self._mark, self._pid_file = mark, pid_file
         self._line = journal.line(mark, journal.Terms("TERM", _GRACE_SECONDS, "main"))
@@ -94,7 +94,8 @@ class Resident:
         self._nursery.journal.discard(self.pid)
         lived = time.monotonic() - self._started if self.is_of_use else 0.0
         self.pid, self._failures = 0, max(0, self._failures - int(lived / _PAYS_SECONDS))
-        self.on_exit()
+        code = os.waitstatus_to_exitcode(status)
+        self.on_exit(code)
         if not self.is_ending:
-            say(f"the {self._name} ended ({os.waitstatus_to_exitcode(status)}) and is started again")
+            say(f"the {self._name} ended ({code}) and is started again")
             self._start_later()

@@ -24,7 +24,7 @@ class Link:
         self.on_end: Callable[[], None] = lambda: None  # it has ended, after `end`
         self._loop, self._engine = loop, engine
         self._channel: Channel | None = None
-        self._synced = self._finished = False
+        self._synced = self._finished = self._late = False
         engine.on_start, engine.on_exit = self._connect, self._on_exit
 
     def post(self, key: tuple[object, ...], build: Build) -> None:
@@ -35,9 +35,9 @@ class Link:
     def end(self) -> None:
         """Tell the engine all there is, close the socket so that it ends, and call `on_end`; KILL it after a while.
 
-        One that is not there is started once more: what waits in the pipes can only be saved by an engine.
+        One that is not there, or dies of it, is started once more: what waits in the pipes can only be saved by an engine.
         """
-        self._loop.after(_GRACE_SECONDS, self._finish)
+        self._loop.after(_GRACE_SECONDS, self._expire)
         if self._synced:
             self.post_end()
         else:
@@ -76,10 +76,18 @@ class Link:
         self._channel, self._synced = None, False
         self._engine.dismiss()
 
-    def _on_exit(self) -> None:
+    def _on_exit(self, code: int) -> None:
         self._hang_up()
-        if self._engine.is_ending:
+        if not self._engine.is_ending:
+            return
+        if code and not self._late:  # it died with output of ours unread
+            self._engine.is_ending = False
+        else:
             self._finish()
+
+    def _expire(self) -> None:
+        self._late = True
+        self._finish()
 
     def _finish(self) -> None:
         self._engine.is_ending = True

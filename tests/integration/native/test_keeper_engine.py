@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import lives, marked, read_all, rig, until
+from keeper_rig import DEADLINE, lives, marked, read_all, rig, until
 
 from shiftboss.core import wire
 
@@ -284,6 +284,34 @@ def test_engine_gets_a_session_of_its_own_and_the_keeper_pid_files_tell_the_trut
         engine.close()
         second = made.synced()
         assert int((made.run / "engine.pid").read_text()) == second.pid
+
+
+@every_kind
+def test_engine_killed_while_everything_ends_is_replaced_so_that_the_last_words_are_read(kind: Kind) -> None:
+    with keeper_of(kind) as made:
+        made.write(
+            made.entry(
+                "sh", "-c", "trap 'echo last words; exit 3' TERM; echo up; while :; do sleep 0.01; done"
+            )
+        )
+        first = made.start().synced()
+        _, output = first.spawn()
+        read_all(output, b"up")
+        os.kill(
+            first.pid, signal.SIGSTOP
+        )  # as one that dies slowly: told that all is over, it cannot read it
+        assert made.process
+        made.process.terminate()
+        first.expect(wire.Exited)
+        until(lambda: not first.receive(DEADLINE), "the end of the socket")
+        os.kill(first.pid, signal.SIGKILL)
+        second = made.synced()
+        held, output = second.expect_with_fd(wire.Held)
+        assert held.exit
+        assert held.exit.code == 3
+        assert b"last words\n" in read_all(output)
+        second.close()
+        assert made.process.wait(10) == 0
 
 
 @pytest.mark.parametrize("moment", range(30))
