@@ -13,6 +13,7 @@ import msgspec
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import check_name
 from shiftboss.core.release import ENV_KEYS
+from shiftboss.core.run_policy import Overlap
 from shiftboss.core.spec import StopScope, UnitKind
 
 Value = str | int | float | bool
@@ -123,6 +124,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One preset file. `verified` is whether we ran it for real; `source` is where its facts come from.
 
     `simpler` names the preset that takes its place in a project that it does not fit and that one does.
+    Of a schedule: `overlap` is what it needs, `tasks_inside`: its command has tasks with times of their own,
+    `leaves_background`: what a run leaves behind is meant to live on.
     """
 
     name: str
@@ -139,6 +142,9 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     variants: tuple[Variant, ...] = ()
     needs: tuple[str, ...] = ()
     cron: str = ""
+    overlap: Overlap = "skip"
+    tasks_inside: bool = False
+    leaves_background: bool = False
     processes: int = 1
     singleton: str = ""
     start_seconds: int = 3
@@ -185,6 +191,10 @@ def _problems(preset: Preset) -> Iterable[str]:
 def _kind_problems(preset: Preset) -> Iterable[str]:
     if (preset.kind == "schedule") != bool(preset.cron):
         yield "cron: a schedule has one, a worker has none"
+    if preset.kind == "worker" and (
+        preset.overlap != "skip" or preset.tasks_inside or preset.leaves_background
+    ):
+        yield "overlap, tasks_inside, leaves_background: only a schedule has them"
     if preset.singleton and preset.processes != 1:
         yield "processes: a singleton has one"
     if not preset.source:
