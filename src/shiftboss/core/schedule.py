@@ -150,7 +150,14 @@ def _halt(track: Track, occurrence: Occurrence, ending: Ending, reason: str, sce
     if occurrence.stage not in (Stage.CLAIMED, Stage.RUNNING):
         return track, ()
     kill_at = scene.now.mono + scene.terms.policy.stop_seconds + _KILL_MARGIN_SECONDS
-    stopping = replace(occurrence, stage=Stage.STOPPING, ending=ending, ending_reason=reason, kill_at=kill_at)
+    stopping = replace(
+        occurrence,
+        stage=Stage.STOPPING,
+        ending=ending,
+        ending_reason=reason,
+        asked_at=scene.now.wall,
+        kill_at=kill_at,
+    )
     return put(track, stopping), (Halt(scene.terms.address, occurrence.lane, occurrence.run),)
 
 

@@ -130,7 +130,7 @@ def set_back(track: Track, scene: Scene) -> Track:
     """Return the track as it goes on when the clock shows less than the mark.
 
     The times between were accounted for already. What follows the clock on the wall (intervals, wildcard
-    jobs) goes on at its pace, unless that would only repeat its last time; fixed-time jobs do not run again
+    jobs) goes on at its pace, unless a small step would only repeat its last time; fixed-time jobs do not run again
     until their mark is passed, but a clock that is set back by hours is believed (cron(8)).
     """
     terms, wall = scene.terms, scene.now.wall
@@ -138,10 +138,9 @@ def set_back(track: Track, scene: Scene) -> Track:
     track = replace(track, opens=tuple(_moved(o, moved, wall) for o in track.opens))
     if track.mark <= wall:
         return track
-    is_large = track.mark - wall > LARGE_STEP_SECONDS
     following = next_due(terms.timing, wall)
-    repeats = following is not None and following < track.mark
-    if is_large or (follows_clock(terms.timing) and repeats):
+    pauses = moved < -LATE_SECONDS or (following is not None and following < track.mark)
+    if moved < -LARGE_STEP_SECONDS or (follows_clock(terms.timing) and pauses):
         return replace(track, mark=floor(wall))
     return track
 

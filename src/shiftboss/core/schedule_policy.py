@@ -53,12 +53,14 @@ def planned_start(terms: Terms, due: int, *, sub_minute: bool | None) -> float:
     Both are stable: the spread is that of the project, the jitter that of the occurrence. `sub_minute` is
     whether tasks inside the command repeat within a minute, None if that is not known (see `spread_offset`).
     """
-    jitter = _share(f"{terms.address}\0{due}") * terms.policy.jitter_seconds
-    offset = spread_offset(terms, sub_minute=sub_minute) + jitter
-    if not offset:
+    offset = spread_offset(terms, sub_minute=sub_minute)
+    jitter = terms.policy.jitter_seconds
+    if not (offset or jitter):
         return float(due)
     following = next_due(terms.timing, due)
-    return due + offset if following is None else min(due + offset, following - 1.0)
+    room = float(offset + jitter) if following is None else max(0.0, following - 1.0 - due)
+    start = min(float(offset), room)
+    return due + start + _share(f"{terms.address}\0{due}") * min(jitter, room - start)
 
 
 def spread_offset(terms: Terms, *, sub_minute: bool | None) -> int:

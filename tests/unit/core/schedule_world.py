@@ -73,7 +73,7 @@ class World:
     """Clocks, disk, keeper and (while `agenda` is not None) an engine."""
 
     terms: dict[str, Terms]
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     wall: float = 1_800_000_000.0
     mono: float = 1000.0
     boot_time: float = 1000.0
