@@ -357,7 +357,7 @@ class Agenda:
             return
         if track.when != timing_text(terms.timing):
             self._retimed(address)
-        elif track.mark > self._now.wall:
+        else:
             self._set(address, set_back(track, self._scene(address)))
         self._shorten_patience(address)
         if isinstance(terms.timing, BootTiming) and self._tracks[address].boot != self._boot:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import floor, inf
 
-from shiftboss.core.occurrence import Occurrence, OutcomeName, Row
+from shiftboss.core.occurrence import Occurrence, OutcomeName, Row, Stage
 from shiftboss.core.schedule_policy import LATE_SECONDS, Terms, latest_start, planned_start
 from shiftboss.core.schedule_values import Alert, Effect, Keep, Scene, Step, Track, keep, put
 from shiftboss.core.timing import follows_clock, left_out, next_due, previous_due
@@ -135,7 +135,7 @@ def set_back(track: Track, scene: Scene) -> Track:
     """
     terms, wall = scene.terms, scene.now.wall
     moved = scene.gap.seconds if scene.gap.kind == "stepped" else wall - track.mark
-    track = replace(track, opens=tuple(_moved(o, moved, wall) for o in track.opens))
+    track = replace(track, opens=tuple(_near(o, wall) for o in track.opens))
     if track.mark <= wall:
         return track
     following = next_due(terms.timing, wall)
@@ -145,10 +145,13 @@ def set_back(track: Track, scene: Scene) -> Track:
     return track
 
 
-def _moved(occurrence: Occurrence, moved: float, wall: float) -> Occurrence:
-    """Return a waiting occurrence that waits as long as it would have; after a small step for its very second."""
-    if moved >= -LATE_SECONDS or occurrence.start_at <= wall:
+def _near(occurrence: Occurrence, wall: float) -> Occurrence:
+    """Return a waiting occurrence that waits no longer than was planned, though its time is to come once more.
+
+    After a small step it waits for its very second.
+    """
+    if occurrence.stage is not Stage.WAITING or occurrence.due - wall <= LATE_SECONDS:
         return occurrence
-    start_at = max(wall, occurrence.start_at + moved)
+    start_at = wall + max(0.0, occurrence.start_at - occurrence.due)
     patience = occurrence.latest - occurrence.start_at
     return replace(occurrence, start_at=start_at, latest=start_at + patience)

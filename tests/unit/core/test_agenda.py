@@ -285,3 +285,19 @@ def test_a_mark_of_the_future_is_a_clock_that_was_set_back() -> None:
     made.start_engine()
     made.pass_time(61)
     assert len(made.starts) == 1
+
+
+def test_what_waited_when_the_clock_was_set_back_does_not_wait_for_its_time_once_more() -> None:
+    """Its row on disk says a second that is a day ahead now: it starts, and holds nobody up."""
+    made = world(overlap="queue")
+    to_the_next_minute(made, 0)
+    made.settle()
+    to_the_next_minute(made, 9)
+    assert outcomes(made) == ["running", "waiting"]
+    made.set_clock(-86_400)
+    made.settle()
+    made.kill_engine()
+    made.start_engine()
+    made.end_run(made.alive()[0])
+    made.settle()
+    assert outcomes(made)[:2] == ["ran", "running"]
