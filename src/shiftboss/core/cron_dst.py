@@ -44,7 +44,10 @@ def dst_notes(
     A change touches it if a time of it does not exist or comes twice; schedules that go on at the same
     pace all the same (every minute, every hour) are not touched.
     """
-    return changes(expr, zone, after, to_instant(after).replace(tzinfo=UTC) + _YEAR, dst)
+    first = to_instant(after)
+    if not FIRST_YEAR < first.year < LAST_YEAR:
+        return ()
+    return changes(expr, zone, after, (first + _YEAR).replace(tzinfo=UTC), dst)
 
 
 def changes(

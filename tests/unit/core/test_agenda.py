@@ -93,7 +93,8 @@ def test_a_killed_engine_doubles_and_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("steps", "outcome", "starts"), [(0, "running", 1), (1, "unknown", 0), (2, "unknown", 0), (5, "unknown", 1)]
+    ("steps", "outcome", "starts"),
+    [(0, "running", 1), (1, "unknown", 0), (2, "unknown", 0), (5, "unknown", 1)],
 )
 def test_a_claim_that_nobody_knows_of_is_unknown_and_not_started_again(
     steps: int, outcome: str, starts: int

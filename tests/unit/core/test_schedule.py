@@ -12,7 +12,7 @@ from shiftboss.core.clock_gap import Moment
 from shiftboss.core.cron import parse
 from shiftboss.core.occurrence import Occurrence, Result, Row, Stage
 from shiftboss.core.run_policy import Policy
-from shiftboss.core.schedule import TABLE, step
+from shiftboss.core.schedule import step
 from shiftboss.core.schedule_policy import (
     MOST_LANES,
     Terms,
@@ -21,6 +21,7 @@ from shiftboss.core.schedule_policy import (
     planned_start,
     spread_offset,
 )
+from shiftboss.core.schedule_runs import TABLE
 from shiftboss.core.schedule_values import (
     RUN_EVENTS,
     TRACK_EVENTS,

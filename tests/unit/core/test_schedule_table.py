@@ -22,8 +22,21 @@ def test_every_key() -> None:
     unit = schedule(
         {
             **PLAIN,
-            **{"every": "10m", "overlap": "queue", "timeout": "1h", "stop_wait": 5, "retries": 3, "retry_delay": 30},
-            **{"catch_up": "once", "starting_deadline": 120, "jitter": "20s", "spread": True, "expect_within": "5m"},
+            **{
+                "every": "10m",
+                "overlap": "queue",
+                "timeout": "1h",
+                "stop_wait": 5,
+                "retries": 3,
+                "retry_delay": 30,
+            },
+            **{
+                "catch_up": "once",
+                "starting_deadline": 120,
+                "jitter": "20s",
+                "spread": True,
+                "expect_within": "5m",
+            },
             "only_if": ["/usr/bin/test", "-e", "ready"],
         }
     )
