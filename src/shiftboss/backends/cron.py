@@ -27,6 +27,23 @@ _ZONE_FILE = "/etc/timezone"
 _UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"})
 _MODE, _SECRET_MODE = 0o644, 0o600
 _NATIVE_HINT = 'Run it on the native backend (backend = "native"), which can do that.'
+# what decides whether and when a schedule runs is refused, what watches over its runs is named
+_CANNOT = {
+    "dst": "has rules of its own for clock changes",
+    "only_if": "asks nothing before it starts a command",
+    "catch_up": "forgets the times at which the server was down",
+    "starting_deadline": "never starts late, and never makes up for a time",
+    "jitter": "starts everything at second 0",
+    "spread": "starts everything at second 0",
+    "retries": "does not look at exit statuses",
+}
+_UNWATCHED = {
+    "overlap": "starts a run whether the one before has ended or not",
+    "timeout": "lets a run live for ever",
+    "stop_wait": "stops no run",
+    "retry_delay": "tries nothing again",
+    "expect_within": "does not know how long a run takes",
+}
 _SIX_FIELDS = re.compile(r"\s*[^\s@]\S*(\s+\S+){5}\s*")
 
 
@@ -108,6 +125,7 @@ def _require_cron(wanted: Wanted, answers: Answers) -> None:
 
 def _examine(schedule: Schedule, answers: Answers) -> tuple[str, ...]:
     """Return what the user should know of a schedule; raise UserError if cron would not run it as it reads."""
+    _refuse_times(schedule)
     findings = lint(schedule.cron, DIALECT)
     fatal = [finding for finding in findings if finding.fatal]
     if fatal:
@@ -118,7 +136,45 @@ def _examine(schedule: Schedule, answers: Answers) -> tuple[str, ...]:
             f"cannot put the environment of {schedule.address} into a crontab: a variable there holds for all lines below it",
             hint="Set it for the whole project ([project.environment]), or run it on the native backend.",
         )
-    return tuple(f"{schedule.address}: {finding.message}" for finding in findings)
+    notes = [finding.message for finding in findings] + _unwatched(schedule)
+    return tuple(f"{schedule.address}: {note}" for note in notes)
+
+
+def _refuse_times(schedule: Schedule) -> None:
+    """Raise UserError for wishes that would change whether or when cron starts it."""
+    if schedule.every or schedule.after:
+        what = f'after "{schedule.after}"' if schedule.after else schedule.times
+        raise UserError(
+            f"cannot schedule {schedule.address} {what} on cron: it knows only times of the clock",
+            hint=f"Write the times as cron = …, or keep it as it is: {_NATIVE_HINT[0].lower()}{_NATIVE_HINT[1:]}",
+        )
+    for key in schedule.asked:
+        if key in _CANNOT and not _is_default(schedule, key):
+            raise UserError(
+                f"cannot respect {key} of {schedule.address}: cron {_CANNOT[key]}",
+                hint=f"Remove {key}, or keep it: {_NATIVE_HINT[0].lower()}{_NATIVE_HINT[1:]}",
+            )
+
+
+def _is_default(schedule: Schedule, key: str) -> bool:
+    """Tell whether the key asks for what cron does anyway."""
+    policy = schedule.policy
+    values = {
+        "dst": schedule.dst,
+        "catch_up": policy.catch_up,
+        "retries": policy.retries,
+        "spread": policy.spread,
+    }
+    wanted = {"dst": "debian", "catch_up": "none", "retries": 0, "spread": False}
+    return key in wanted and values[key] == wanted[key]
+
+
+def _unwatched(schedule: Schedule) -> list[str]:
+    """Return what was asked for and cron does not do, though it starts the runs."""
+    asked = [key for key in schedule.asked if key in _UNWATCHED]
+    if schedule.policy.overlap == "allow":
+        asked = [key for key in asked if key != "overlap"]
+    return [f"{key} has no effect on cron, which {_UNWATCHED[key]}" for key in asked]
 
 
 def _refusal(schedule: Schedule, fatal: list[Finding]) -> UserError:

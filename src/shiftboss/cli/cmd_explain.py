@@ -10,6 +10,7 @@ from shiftboss.cli.output import Console, print_json
 from shiftboss.cli.session import open_session
 from shiftboss.core.errors import UserError
 from shiftboss.core.explanation import Explanation, explain, known_zone
+from shiftboss.core.spec import DstPolicy
 from shiftboss.setup.due import DIALECTS
 
 
@@ -27,6 +28,13 @@ from shiftboss.setup.due import DIALECTS
     type=click.Choice(["native", "debian", "cronie"]),
     help="Whose rules (default: those of the backend that runs schedules here).",
 )
+@click.option(
+    "--dst",
+    type=click.Choice(["debian", "skip"]),
+    default="debian",
+    show_default=True,
+    help="What becomes of a fixed time that a clock change leaves out: run right after it, or not at all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
@@ -36,17 +44,19 @@ def command(
     start: str | None,
     count: int,
     dialect: str | None,
+    dst: DstPolicy,
     as_json: bool,
 ) -> int:
     """Say in plain words what a cron expression means, when it runs next, and what the target's cron really does.
 
+    With --dialect native also intervals ("every 90s"), seconds, L, W, # and H.
     Exits with 2 for an expression that is not valid or that would never run.
     """
     session = open_session(ctx)
     clock = session.machine.clock
     zone = known_zone(timezone) if timezone else clock.zone()
     rules = dialect or DIALECTS.get(session.site.schedule_backend, "debian")
-    found = explain(expression, rules, zone, _moment(start, zone) or clock.now(), count)
+    found = explain(expression, rules, zone, _moment(start, zone) or clock.now(), count, dst)
     if as_json:
         print_json(_as_json(found))
     else:

@@ -46,7 +46,7 @@ def _print(session: Session, due: list[tuple[datetime, Schedule]]) -> None:
         return
     now = session.machine.clock.now()
     rows = [
-        (f"{moment:%a %Y-%m-%d %H:%M}", f"in {duration((moment - now).total_seconds())}", s.address, s.cron)
+        (f"{moment:%a %Y-%m-%d %H:%M}", f"in {duration((moment - now).total_seconds())}", s.address, s.times)
         for moment, s in due
     ]
     session.console.print(table(("TIME", "", "SCHEDULE", "CRON"), rows))

@@ -10,6 +10,7 @@ import msgspec
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import check_name, suggest
+from shiftboss.core.schedule_followers import check_followers
 from shiftboss.core.tables import ProjectFile, ProjectTable, ScheduleTable, SiteFile, Table, WorkerTable
 
 T = TypeVar("T", bound=Table)
@@ -100,6 +101,7 @@ def project_file(text: str, file: str) -> ProjectFile:
     project = _table(_subtable(raw, "project", file), ProjectTable, file, "project")
     _check_paths(project, file)
     _check_environments(project, workers, schedules, file)
+    check_followers(schedules, file)
     return ProjectFile(project=project, workers=workers, schedules=schedules)
 
 

@@ -1,7 +1,7 @@
 """What the changes of the clocks do to one schedule: the dates of the next year, in plain words."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,8 @@ class DstNote(Struct, frozen=True):
     at: datetime
     kind: Literal["gap", "repeat"]
     message: str
+    loses: bool = False
+    """Whether a time of the schedule has no start of its own."""
 
 
 def dst_notes(
@@ -42,19 +44,38 @@ def dst_notes(
     A change touches it if a time of it does not exist or comes twice; schedules that go on at the same
     pace all the same (every minute, every hour) are not touched.
     """
+    first = to_instant(after)
+    if not FIRST_YEAR < first.year < LAST_YEAR:
+        return ()
+    return changes(expr, zone, after, (first + _YEAR).replace(tzinfo=UTC), dst)
+
+
+def changes(
+    expr: Expression, zone: ZoneInfo, after: datetime, until: datetime, dst: DstPolicy = "debian"
+) -> tuple[DstNote, ...]:
+    """Return the clock changes later than `after` and not later than `until` (aware) that touch this schedule."""
     notes = []
-    for shift in _shifts(zone, to_instant(after)):
+    for shift in _shifts(zone, to_instant(after), to_instant(until)):
         if not _goes_on(expr, shift) and (walls := _walls(expr, shift)):
             told = _gap_text(expr, walls, shift, dst) if shift.is_gap else _repeat_text(expr, walls, shift)
             kind: Literal["gap", "repeat"] = "gap" if shift.is_gap else "repeat"
-            notes.append(DstNote(to_zone(shift.at, zone), kind, told))
+            loses = _loses(expr, walls, shift, dst)
+            notes.append(DstNote(to_zone(shift.at, zone), kind, told, loses))
     return tuple(notes)
 
 
-def _shifts(zone: ZoneInfo, after: datetime) -> Iterator[Shift]:
+def _loses(expr: Expression, walls: Sequence[datetime], shift: Shift, dst: DstPolicy) -> bool:
+    """Return whether one of the `walls` is left out, or shares its start with another."""
+    if not shift.is_gap:
+        return not expr.follows_wall_clock
+    if expr.follows_wall_clock or dst == "skip":
+        return True
+    return len(walls) + matches(expr, shift.wall_after) > 1
+
+
+def _shifts(zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[Shift]:
     if not FIRST_YEAR < after.year < LAST_YEAR:
         return
-    until = after + _YEAR
     while shift := next_shift(zone, after, until):
         yield shift
         after = shift.at

@@ -13,15 +13,14 @@ in UTC, too: datetimes of one zone compare by the clock on the wall, also where 
 """
 
 from datetime import datetime, timedelta
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from shiftboss.core.cron import Expression
 from shiftboss.core.cron_calendar import FIRST_YEAR, LAST_YEAR, wall_at_or_after, wall_at_or_before
 from shiftboss.core.cron_zones import Shift, last_shift, next_shift, offset_at, to_instant, to_zone
+from shiftboss.core.spec import DstPolicy
 
-DstPolicy = Literal["debian", "skip"]
-"""What becomes of a fixed-time job in a gap: `debian` runs it right after the gap, `skip` leaves it out."""
+__all__ = ["DstPolicy", "next_time", "previous_time", "times"]
 
 _SECOND = timedelta(seconds=1)
 _LONGEST_REPEAT = timedelta(days=2)  # the date line: Alaska lived through one day twice, in 1867

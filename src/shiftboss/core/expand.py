@@ -21,6 +21,7 @@ from shiftboss.core.options import Values, fill, option_values, used_in
 from shiftboss.core.preset import SIGNALS, Option, Preset, StopRule
 from shiftboss.core.release import ReleaseFacts
 from shiftboss.core.resolve import log_policy
+from shiftboss.core.schedule_table import asked_for, policy_of, times_of
 from shiftboss.core.spec import Environment, Project, Schedule, StopPolicy, UnitKind, Worker
 from shiftboss.core.tables import ScheduleTable, WorkerTable
 
@@ -64,7 +65,10 @@ def programs_needed(
     Raises UserError for what is wrong with its command.
     """
     used = _preset(table, preset)
-    words = (command_of(name, table, used, facts, where).program, *used.needs)
+    words = [command_of(name, table, used, facts, where).program, *used.needs]
+    if isinstance(table, ScheduleTable) and table.only_if is not None:
+        own = _condition_table(table)
+        words.append(command_of(name, own, _CUSTOM_SCHEDULE, facts, f"{where}.only_if").program)
     return tuple(dict.fromkeys(word for word in words if word))
 
 
@@ -123,20 +127,45 @@ def expand_schedule(
     used = _preset(table, preset)
     _require_kind(used, "schedule", where)
     expansion = _expand(name, table, used, project, facts, programs, where)
-    cron = table.cron or used.cron
-    if not cron:
-        raise UserError("says no times", where=f"{where}.cron", hint='For example cron = "0 2 * * *".')
+    times = times_of(table, used, project.name, where)
+    policy = policy_of(table, times, used, where)
     return Schedule(
         project=project,
         name=name,
         preset=used.name,
         backend=table.backend or backend,
-        cron=cron,
+        cron=times.cron,
         argv=expansion.argv,
         log=log_policy(table.log_max_size, table.log_backups, where),
         environment=expansion.environment,
         timezone=table.timezone or "",
+        every=times.every,
+        after=times.after,
+        dst=table.dst or "debian",
+        policy=policy,
+        only_if=_condition(name, table, project, facts, programs, where),
+        asked=asked_for(table),
     )
+
+
+def _condition(
+    name: str,
+    table: ScheduleTable,
+    project: Project,
+    facts: ReleaseFacts,
+    programs: Mapping[str, str],
+    where: str,
+) -> tuple[str, ...]:
+    """Return the helper command of `only_if`, ready to be executed; it is written like any command."""
+    if table.only_if is None:
+        return ()
+    own = _condition_table(table)
+    command = command_of(f"{name}#only_if", own, _CUSTOM_SCHEDULE, facts, f"{where}.only_if")
+    return argument_vector(command, project, programs)
+
+
+def _condition_table(table: ScheduleTable) -> ScheduleTable:
+    return ScheduleTable(command=table.only_if, shell=table.shell)
 
 
 def _preset(table: WorkerTable | ScheduleTable, preset: Preset | None) -> Preset:

@@ -11,6 +11,8 @@ from shiftboss.core.cron_lint import lint
 from shiftboss.core.cron_text import describe
 from shiftboss.core.cron_times import times
 from shiftboss.core.errors import UserError
+from shiftboss.core.every import duration_text, next_instant, parse_duration
+from shiftboss.core.spec import DstPolicy
 
 
 class Explanation(Struct, frozen=True):
@@ -37,8 +39,15 @@ def known_zone(name: str) -> ZoneInfo:
         ) from None
 
 
-def explain(text: str, dialect: str, zone: ZoneInfo, after: datetime, count: int) -> Explanation:
-    """Return what `text` means to the cron called `dialect`, and its next `count` times after `after`."""
+def explain(
+    text: str, dialect: str, zone: ZoneInfo, after: datetime, count: int, dst: DstPolicy = "debian"
+) -> Explanation:
+    """Return what `text` means to the cron called `dialect`, and its next `count` times after `after`.
+
+    The dialect `native` reads intervals, too: `every 90s`.
+    """
+    if dialect == "native" and text.startswith("every "):
+        return _explain_interval(text.removeprefix("every "), zone, after, count)
     try:
         expression = parse(text, dialect)
     except UserError as error:
@@ -46,11 +55,25 @@ def explain(text: str, dialect: str, zone: ZoneInfo, after: datetime, count: int
     findings = lint(text, dialect)
     fatal = [finding.message for finding in findings if finding.fatal]
     notes = tuple(
-        Finding(f"dst-{note.kind}", note.message, fatal=False) for note in dst_notes(expression, zone, after)
+        Finding(f"dst-{note.kind}", note.message, fatal=False)
+        for note in dst_notes(expression, zone, after, dst)
     )
     return Explanation(
         describe(expression),
-        tuple(times(expression, after, zone, count)),
+        tuple(times(expression, after, zone, count, dst)),
         (*findings, *notes),
         fatal[0] if fatal else "",
     )
+
+
+def _explain_interval(text: str, zone: ZoneInfo, after: datetime, count: int) -> Explanation:
+    try:
+        seconds = parse_duration(text)
+    except UserError as error:
+        return Explanation("", (), (), f"{error.message}. {error.hint}".removesuffix(". "))
+    moments, moment = [], after.timestamp()
+    for _ in range(count):
+        moment = next_instant(seconds, moment)
+        moments.append(datetime.fromtimestamp(moment, zone))
+    words = f"every {duration_text(seconds)}, counted from a Monday midnight in UTC"
+    return Explanation(words, tuple(moments), ())

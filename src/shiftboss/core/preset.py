@@ -13,6 +13,7 @@ import msgspec
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import check_name
 from shiftboss.core.release import ENV_KEYS
+from shiftboss.core.run_policy import Overlap
 from shiftboss.core.spec import StopScope, UnitKind
 
 Value = str | int | float | bool
@@ -125,6 +126,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     `simpler` names the preset that takes its place in a project that it does not fit and that one does.
     `singleton` is the reason why only one process may run; `singleton_unless` names the boolean option that
     takes the reason away.
+    Of a schedule: `overlap` is what it needs, `tasks_inside`: its command has tasks with times of their own,
+    `leaves_background`: what a run leaves behind is meant to live on.
     """
 
     name: str
@@ -141,6 +144,9 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     variants: tuple[Variant, ...] = ()
     needs: tuple[str, ...] = ()
     cron: str = ""
+    overlap: Overlap = "skip"
+    tasks_inside: bool = False
+    leaves_background: bool = False
     processes: int = 1
     singleton: str = ""
     singleton_unless: str = ""
@@ -188,6 +194,10 @@ def _problems(preset: Preset) -> Iterable[str]:
 def _kind_problems(preset: Preset) -> Iterable[str]:
     if (preset.kind == "schedule") != bool(preset.cron):
         yield "cron: a schedule has one, a worker has none"
+    if preset.kind == "worker" and (
+        preset.overlap != "skip" or preset.tasks_inside or preset.leaves_background
+    ):
+        yield "overlap, tasks_inside, leaves_background: only a schedule has them"
     if preset.singleton and preset.processes != 1:
         yield "processes: a singleton has one"
     freed_by = preset.options.get(preset.singleton_unless)

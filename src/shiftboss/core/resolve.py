@@ -58,6 +58,8 @@ def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
         supervisor=_supervisor(tables, base),
         cron_dir=path(tables.cron.dir, defaults.cron_dir),
         logrotate_dir=path(tables.logrotate.dir, defaults.logrotate_dir),
+        max_runs=tables.limits.runs or 0,
+        max_runs_per_project=tables.limits.runs_per_project or 0,
     )
 
 

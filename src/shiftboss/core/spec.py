@@ -5,11 +5,15 @@ from typing import Literal
 
 from msgspec import Struct
 
+from shiftboss.core.every import duration_text
 from shiftboss.core.names import address
+from shiftboss.core.run_policy import Policy
 
 StopScope = Literal["main", "group"]
 Restart = Literal["always", "on-failure", "never"]
 UnitKind = Literal["worker", "schedule"]
+DstPolicy = Literal["debian", "skip"]
+"""What becomes of a fixed-time job in a gap: `debian` runs it right after the gap, `skip` leaves it out."""
 Environment = tuple[tuple[str, str], ...]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -98,7 +102,12 @@ class Worker(Struct, frozen=True):
 
 
 class Schedule(Struct, frozen=True):
-    """A command of a project with times; `cron` is the expression as the user wrote it."""
+    """A command of a project with times: `cron` (the expression as the user wrote it), `every` or `after`.
+
+    Of the three exactly one is given: `every` in seconds, `after` as the address of another schedule.
+    `only_if` is ready to be executed, like `argv`. `asked` are the keys of its table that a backend must either
+    respect or name: what the user wrote, not what is the default.
+    """
 
     project: Project
     name: str
@@ -109,11 +118,24 @@ class Schedule(Struct, frozen=True):
     log: LogPolicy = LogPolicy()
     environment: Environment = ()
     timezone: str = ""
+    every: int = 0
+    after: str = ""
+    dst: DstPolicy = "debian"
+    policy: Policy = Policy()
+    only_if: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
         """The address users type: `myapp/backup`."""
         return address(self.project.name, self.name)
+
+    @property
+    def times(self) -> str:
+        """When it runs, in the words of its file: `0 2 * * *`, `every 90 seconds`, `after myapp/dump`."""
+        if self.after:
+            return f"after {self.after}"
+        return f"every {duration_text(self.every)}" if self.every else self.cron
 
     @property
     def log_path(self) -> str:
@@ -155,6 +177,8 @@ class Site(Struct, frozen=True):
     supervisor: SupervisorSite = SupervisorSite()
     cron_dir: str = "/etc/cron.d"
     logrotate_dir: str = "/etc/logrotate.d"
+    max_runs: int = 0
+    max_runs_per_project: int = 0
 
     @property
     def api_socket(self) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from shiftboss.core.spec import Restart, StopScope
+from shiftboss.core.run_policy import CatchUp, Overlap
+from shiftboss.core.spec import DstPolicy, Restart, StopScope
 
 Text = Annotated[str, Meta(min_length=1)]
 Options = dict[str, str | int | float | bool]
@@ -27,6 +28,7 @@ OptionsField = Annotated[Options, Meta(description="Options of the preset, such 
 LogSizeField = Annotated[
     int | str | None, Meta(description='Rotate the log when it is larger: bytes or "10M" (the default).')
 ]
+DurationField = int | str | None
 LogBackupsField = Annotated[
     Annotated[int, Meta(ge=1, le=1000)] | None,
     Meta(description="How many rotated logs are kept (default 5)."),
@@ -85,6 +87,21 @@ class CronTable(Table, frozen=True, kw_only=True):
     ] = None
 
 
+class LimitsTable(Table, frozen=True, kw_only=True):
+    """How much of the native backend's schedules may run at once."""
+
+    runs: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000)] | None,
+        Meta(
+            description="Runs of schedules that live at once on this server; the others wait (default 0: all)."
+        ),
+    ] = None
+    runs_per_project: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000)] | None,
+        Meta(description="The same for each project (default 0: all)."),
+    ] = None
+
+
 class LogrotateTable(Table, frozen=True, kw_only=True):
     """Where logrotate is."""
 
@@ -109,6 +126,7 @@ class SiteFile(Table, frozen=True, kw_only=True):
     backend: BackendTable = BackendTable()
     supervisor: SupervisorTable = SupervisorTable()
     cron: CronTable = CronTable()
+    limits: LimitsTable = LimitsTable()
     logrotate: LogrotateTable = LogrotateTable()
     paths: PathsTable = PathsTable()
 
@@ -183,12 +201,80 @@ class ScheduleTable(Table, frozen=True, kw_only=True):
 
     preset: PresetField = None
     cron: Annotated[Text | None, Meta(description='Cron expression, such as "0 2 * * *".')] = None
+    every: Annotated[
+        Text | None,
+        Meta(
+            description='Instead of cron: a regular interval such as "90s", "5m" or "1h30m", counted from a Monday midnight in UTC.'
+        ),
+    ] = None
+    after: Annotated[
+        Text | None,
+        Meta(description="Instead of cron: run after each success of this other schedule of the project."),
+    ] = None
     command: CommandField = None
     shell: ShellField = False
     options: OptionsField = {}
     environment: EnvironmentField = {}
     timezone: Annotated[
         Text | None, Meta(description="IANA time zone of the expression, such as Europe/Riga.")
+    ] = None
+    dst: Annotated[
+        DstPolicy | None,
+        Meta(
+            description="A fixed time that does not exist when clocks go forward: run right after the gap as Debian's cron does (debian, the default), or leave it out (skip)."
+        ),
+    ] = None
+    overlap: Annotated[
+        Overlap | None,
+        Meta(
+            description="While an earlier run lives: leave the new one out (skip, the default or the preset's), let one wait (queue), stop the earlier one (replace), or run both (allow)."
+        ),
+    ] = None
+    timeout: Annotated[
+        DurationField, Meta(description='Stop a run after this time: seconds or "10m" (default: never).')
+    ] = None
+    stop_wait: Annotated[
+        Annotated[int, Meta(ge=1, le=86400)] | None,
+        Meta(description="Seconds from the signal that stops a run to SIGKILL (default 30)."),
+    ] = None
+    retries: Annotated[
+        Annotated[int, Meta(ge=0, le=100)] | None,
+        Meta(description="How often a failed or timed out run is tried again (default 0)."),
+    ] = None
+    retry_delay: Annotated[
+        DurationField,
+        Meta(
+            description='Time before the first retry: seconds or "1m" (default 10 s); it doubles, up to an hour.'
+        ),
+    ] = None
+    catch_up: Annotated[
+        CatchUp | None,
+        Meta(
+            description="Times missed while the server was down: nothing (none), or one run for all of them (once, the default for what is due once a day or more rarely)."
+        ),
+    ] = None
+    starting_deadline: Annotated[
+        DurationField,
+        Meta(
+            description='Do not start later than this after its time: seconds or "5m" (default: see the docs).'
+        ),
+    ] = None
+    jitter: Annotated[
+        DurationField,
+        Meta(description='Start up to this much later, another time for each occurrence: seconds or "5m".'),
+    ] = None
+    spread: Annotated[
+        bool | None,
+        Meta(
+            description="Start at a second of the minute that is always the same for this project, so that projects do not start all at once."
+        ),
+    ] = None
+    only_if: Annotated[
+        Command | None,
+        Meta(description="A command that is run first: the schedule runs only if it exits with 0."),
+    ] = None
+    expect_within: Annotated[
+        DurationField, Meta(description='Alert when a run takes longer: seconds or "1h".')
     ] = None
     log_max_size: LogSizeField = None
     log_backups: LogBackupsField = None

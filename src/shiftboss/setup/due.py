@@ -3,11 +3,11 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.cron import parse
-from shiftboss.core.cron_times import times
 from shiftboss.core.errors import UserError
 from shiftboss.core.explanation import known_zone
+from shiftboss.core.schedule_times import timing_of
 from shiftboss.core.spec import Schedule
+from shiftboss.core.timing import next_due
 from shiftboss.host.ports import Clock
 
 # backend -> the cron dialect that it speaks
@@ -15,13 +15,22 @@ DIALECTS = {"cron": "debian", "native": "native"}
 
 
 def next_runs(schedule: Schedule, clock: Clock, count: int) -> tuple[datetime, ...]:
-    """Return the next times of a schedule, in its zone; raise UserError for times or a zone that are none."""
+    """Return the next times of a schedule, in its zone; raise UserError for times or a zone that are none.
+
+    What runs after another schedule has no times of its own.
+    """
     try:
-        expression = parse(schedule.cron, DIALECTS.get(schedule.backend, "native"), schedule.address)
-        return tuple(times(expression, clock.now(), zone_of(schedule, clock), count))
+        zone = zone_of(schedule, clock)
+        timing = timing_of(schedule, zone, DIALECTS.get(schedule.backend, "native"))
     except UserError as error:
         message = f"cannot tell when {schedule.address} runs: {error.message}"
         raise UserError(message, hint=error.hint or "See: shiftboss explain EXPR") from error
+    found: list[datetime] = []
+    moment = next_due(timing, clock.now().timestamp())
+    while moment is not None and len(found) < count:
+        found.append(datetime.fromtimestamp(moment, zone))
+        moment = next_due(timing, moment)
+    return tuple(found)
 
 
 def zone_of(schedule: Schedule, clock: Clock) -> ZoneInfo:

@@ -172,7 +172,7 @@ class _Observer:
         return ScheduleReport(
             schedule.name,
             schedule.backend,
-            schedule.cron,
+            schedule.times,
             schedule.timezone or str(self._zone),
             shown(schedule.argv),
             self._next(schedule),

@@ -9,6 +9,7 @@ from shiftboss.backends.cron import CronBackend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import PathFacts
 from shiftboss.core.plan import Conflict, CreateFile, MakeDirectory, Override, Plan, RemoveFile, WriteFile
+from shiftboss.core.run_policy import Policy
 from shiftboss.core.spec import Schedule, Worker
 
 CRON = CronBackend()
@@ -241,3 +242,51 @@ def test_a_log_policy_does_not_change_the_crontab():
     perform(on, schedule())
     other = schedule()
     assert plan(on, replace(other, log=replace(other.log, max_bytes=1))).actions == ()
+
+
+# ---- what cron cannot express is refused or named, never dropped in silence
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ({"cron": "", "every": 90}, "cannot schedule myapp/backup every 90 seconds on cron"),
+        ({"cron": "", "after": "myapp/dump"}, 'cannot schedule myapp/backup after "myapp/dump" on cron'),
+        ({"dst": "skip", "asked": ("dst",)}, "cannot respect dst of myapp/backup"),
+        ({"only_if": ("/bin/true",), "asked": ("only_if",)}, "cannot respect only_if of myapp/backup"),
+        ({"policy": Policy(catch_up="once"), "asked": ("catch_up",)}, "cannot respect catch_up"),
+        (
+            {"policy": Policy(deadline_seconds=5), "asked": ("starting_deadline",)},
+            "cannot respect starting_deadline",
+        ),
+        ({"policy": Policy(jitter_seconds=5), "asked": ("jitter",)}, "cannot respect jitter"),
+        ({"policy": Policy(spread=True), "asked": ("spread",)}, "cannot respect spread"),
+        ({"policy": Policy(retries=1), "asked": ("retries",)}, "cannot respect retries"),
+    ],
+)
+def test_wishes_that_cron_cannot_respect_are_refused(more: dict[str, object], complaint: str) -> None:
+    values = {"cron": "0 2 * * *"} | more
+    with pytest.raises(UserError) as refused:
+        plan(server(), schedule("backup", **values))  # type: ignore[arg-type]
+    assert complaint in refused.value.message
+    assert "native" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "notes"),
+    [
+        (Policy(timeout_seconds=60), ("timeout",), ["timeout"]),
+        (
+            Policy(overlap="queue", expect_within=60),
+            ("overlap", "expect_within"),
+            ["overlap", "expect_within"],
+        ),
+        (Policy(overlap="allow"), ("overlap",), []),
+        (Policy(), (), []),
+        (Policy(catch_up="none", retries=0), ("catch_up", "retries", "dst"), []),
+    ],
+)
+def test_what_cron_does_not_watch_is_named(policy: Policy, asked: tuple[str, ...], notes: list[str]) -> None:
+    made = plan(server(), schedule("backup", "0 2 * * *", policy=policy, asked=asked))
+    assert [note.split()[1] for note in made.notes] == notes
+    assert all(note.startswith("myapp/backup: ") for note in made.notes)
