@@ -19,7 +19,7 @@ from shiftboss.core.names import suggest
 from shiftboss.core.options import Values, fill, option_values, used_in
 from shiftboss.core.preset import SIGNALS, Option, Preset, StopRule
 from shiftboss.core.release import ReleaseFacts
-from shiftboss.core.resolve import log_policy
+from shiftboss.core.resolve import log_policy, unit_isolation, unit_limits
 from shiftboss.core.spec import Environment, Project, Schedule, StopPolicy, UnitKind, Worker
 from shiftboss.core.tables import ScheduleTable, WorkerTable
 
@@ -99,6 +99,8 @@ def expand_worker(
         environment=expansion.environment,
         log=log_policy(table.log_max_size, table.log_backups, where),
         exit_meanings=tuple(sorted(used.exit_codes.items())),
+        limits=unit_limits(table, where),
+        isolation=unit_isolation(table),
     )
 
 
@@ -132,6 +134,8 @@ def expand_schedule(
         log=log_policy(table.log_max_size, table.log_backups, where),
         environment=expansion.environment,
         timezone=table.timezone or "",
+        limits=unit_limits(table, where),
+        isolation=unit_isolation(table),
     )
 
 

@@ -9,6 +9,7 @@ from shiftboss.core.names import address
 
 StopScope = Literal["main", "group"]
 UnitKind = Literal["worker", "schedule"]
+IsolationLevel = Literal["none", "standard", "strict"]
 Environment = tuple[tuple[str, str], ...]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -24,6 +25,30 @@ class Account(Struct, frozen=True):
     shell: str = "/bin/sh"
 
 
+class Limits(Struct, frozen=True):
+    """What a unit, or all of a project together, may use; 0 means no limit.
+
+    `cpu_percent` is of one core (200: two cores). `memory_soft_bytes`: from here on it is asked to start afresh.
+    `nice` 0 is the usual, `io_weight` 1 to 10000 against 100 of everything else.
+    """
+
+    memory_bytes: int = 0
+    memory_soft_bytes: int = 0
+    cpu_percent: int = 0
+    tasks_max: int = 0
+    nofile: int = 0
+    nice: int = 0
+    io_weight: int = 0
+
+
+class Isolation(Struct, frozen=True):
+    """How far a unit is shut in, as asked for; None: not said (see core/isolation.py for what then holds)."""
+
+    level: IsolationLevel | None = None
+    no_new_privs: bool | None = None
+    private_network: bool = False
+
+
 class Project(Struct, frozen=True):
     """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved."""
 
@@ -33,6 +58,7 @@ class Project(Struct, frozen=True):
     account: Account
     environment: Environment = ()
     path: str = DEFAULT_PATH
+    budget: Limits = Limits()
 
     @property
     def current(self) -> str:
@@ -72,6 +98,8 @@ class Worker(Struct, frozen=True):
     environment: Environment = ()
     log: LogPolicy = LogPolicy()
     exit_meanings: tuple[tuple[int, str], ...] = ()
+    limits: Limits = Limits()
+    isolation: Isolation = Isolation()
 
     @property
     def address(self) -> str:
@@ -96,6 +124,8 @@ class Schedule(Struct, frozen=True):
     log: LogPolicy = LogPolicy()
     environment: Environment = ()
     timezone: str = ""
+    limits: Limits = Limits()
+    isolation: Isolation = Isolation()
 
     @property
     def address(self) -> str:
