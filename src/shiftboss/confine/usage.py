@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 _MAX_READ = 1 << 20
+_CHARGED_AT_ONCE = 256 * 1024  # the kernel takes memory in batches of 64 pages while there is enough
 
 
 class Usage(NamedTuple):
@@ -111,7 +112,7 @@ def read_killed(directories: list[str]) -> Killed:
     """Return how often memory ran out in a slot since its cgroup was made; take the difference of two for one run.
 
     v2 counts in memory.events (`oom_kill` is in the victim's cgroup, whoever's limit was reached), v1 in
-    memory.oom_control and, for reached limits, memory.failcnt.
+    memory.oom_control; there its own limit was reached if the peak was.
     """
     for directory in directories:
         events = _table(f"{directory}/memory.events")
@@ -123,7 +124,8 @@ def read_killed(directories: list[str]) -> Killed:
         if "oom_kill" in control:
             limit = _number(f"{directory}/memory.limit_in_bytes")
             peak = _number(f"{directory}/memory.max_usage_in_bytes")
-            reached = (_number(f"{directory}/memory.failcnt") or 0) > 0
+            # memory.failcnt stays 0 with a limit of memory and swap together, and on newer kernels (seen with 6.18)
+            reached = peak is not None and limit is not None and peak + _CHARGED_AT_ONCE > limit
             return Killed(control["oom_kill"], reached, limit, peak)
     return Killed(0, False, None, None)
 

@@ -2,15 +2,15 @@
 
 import errno
 import os
-
-# quicker than `signal`, whose enums take a millisecond
-from _signal import SIGINT, SIGPIPE, SIGXFSZ  # type: ignore[import-not-found]  # not in typeshed
+from collections.abc import Callable
 
 from shiftboss.confine import limits
 from shiftboss.confine.steps import StepError, drop_to, explain, find_command, restore_signals, set_rlimits
 from shiftboss.launcher.order import Address, Order
 
 TREE = "shiftboss-launch"
+# all but KILL and STOP, and two that glibc keeps to itself
+_SIGNALS = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 _ATTEMPTS = 5
 
 
@@ -21,18 +21,19 @@ def become(order: Order, address: Address) -> None:
     """
     step = "signals"
     try:
-        restore_signals((SIGINT, SIGPIPE, SIGXFSZ))  # Python handles the first and ignores the others
+        restore_signals(_SIGNALS)  # Python handles and ignores some, and who started us may have ignored others
         step = "cgroup"
         group = _enter_group(order, address)
         notes = _limit(order, group)
         step = "isolation"
         notes += _isolate(order)
+        variables_of = _reader_of_variables(order)
         os.umask(order.umask)
         drop_to(order.user, order.uid, order.gid, order.groups)
         step = "directory"
         os.chdir(order.directory)
         step = "env_file"
-        environment = _environment(order)
+        environment = variables_of()
         step = "command"
         command = order.argv[0]
         if "/" not in command:
@@ -108,8 +109,11 @@ def _isolate(order: Order) -> list[str]:
     return isolate(order.steps)
 
 
-def _environment(order: Order) -> dict[str, str]:
-    """Return the variables of the program: nothing of whoever started us."""
+def _reader_of_variables(order: Order) -> Callable[[], dict[str, str]]:
+    """Return what makes the program's variables, nothing of whoever started us; to be called as the project's user.
+
+    Everything that it needs is imported already: as that user our own files may be out of reach.
+    """
     account = {
         "HOME": order.home,
         "USER": order.user,
@@ -119,10 +123,10 @@ def _environment(order: Order) -> dict[str, str]:
         "LANG": order.lang,
     }
     if not order.env_file:
-        return account | order.environment
+        return lambda: account | order.environment
     from shiftboss.confine import env_file  # with re, 5 ms
 
-    return account | env_file.read(order.env_file) | order.environment
+    return lambda: account | env_file.read(order.env_file) | order.environment
 
 
 def _tell(address: Address, notes: list[str]) -> None:
