@@ -21,7 +21,7 @@ def become(order: Order, address: Address) -> None:
     """
     step = "signals"
     try:
-        restore_signals(_SIGNALS)  # Python handles and ignores some, and who started us may have ignored others
+        restore_signals(_SIGNALS)  # some are Python's, and who started us may have ignored others
         step = "cgroup"
         group = _enter_group(order, address)
         notes = _limit(order, group)

@@ -106,7 +106,7 @@ def _require_trusted(found: os.stat_result, path: str) -> None:
 def _parse(raw: bytes, path: str) -> Table:
     try:
         value = _scan(raw.decode())
-    except (ValueError, StopIteration, RecursionError, SystemError):  # the last: the scanner's, without json.decoder
+    except (ValueError, StopIteration, RecursionError, SystemError):  # the scanner's, without json.decoder
         raise OrderError(f"{path} is not valid JSON") from None
     if not isinstance(value, dict):
         raise OrderError(f"{path} is not a JSON object")

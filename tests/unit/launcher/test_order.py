@@ -44,6 +44,9 @@ entries = st.builds(
     umask=st.integers(0, 0o777),
     rlimits=rlimits,
     confinement=confinements,
+    processes_max=st.just(1),
+    stop=st.just(wire.StopTerms()),
+    policy=st.just(wire.Policy()),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
