@@ -258,12 +258,12 @@ def test_the_program_gets_nothing_of_whoever_started_it(made: World) -> None:
 def test_strict_has_a_tmp_of_its_own_that_ends(made: World) -> None:
     foreign = made.top / "foreign"
     foreign.write_text("x")
-    fill = "open('/tmp/full', 'wb').write(bytes(40 << 20))"
+    fill = "open('/tmp/shiftboss-full', 'wb').write(bytes(40 << 20))"
     found = made.answer(
         attempts(
             f"os.path.exists({str(foreign)!r})",
             fill,
-            "os.path.getsize('/tmp/full') <= 32 << 20",
+            "os.path.getsize('/tmp/shiftboss-full') <= 32 << 20",
             "os.listdir('/var/tmp')",
         ),
         level="strict",
@@ -272,7 +272,7 @@ def test_strict_has_a_tmp_of_its_own_that_ends(made: World) -> None:
     assert found[0] is False
     assert found[1] == "OSError"
     assert found[2:] == [True, []]
-    assert not os.path.exists("/tmp/full")
+    assert not os.path.exists("/tmp/shiftboss-full")
 
 
 def test_standard_shares_tmp_since_uploads_come_that_way(made: World) -> None:
