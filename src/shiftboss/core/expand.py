@@ -20,7 +20,7 @@ from shiftboss.core.names import suggest
 from shiftboss.core.options import Values, fill, option_values, used_in
 from shiftboss.core.preset import SIGNALS, Option, Preset, StopRule
 from shiftboss.core.release import ReleaseFacts
-from shiftboss.core.resolve import log_policy
+from shiftboss.core.resolve import log_policy, unit_isolation, unit_limits
 from shiftboss.core.schedule_table import asked_for, policy_of, times_of
 from shiftboss.core.spec import Environment, Project, Schedule, StopPolicy, UnitKind, Worker
 from shiftboss.core.tables import ScheduleTable, WorkerTable
@@ -107,6 +107,8 @@ def expand_worker(
         restart=table.restart or "always",
         restart_limit=table.restart_limit or 0,
         env_file=posixpath.join(project.root, table.env_file) if table.env_file else "",
+        limits=unit_limits(table, where),
+        isolation=unit_isolation(table),
     )
 
 
@@ -145,6 +147,8 @@ def expand_schedule(
         policy=policy,
         only_if=_condition(name, table, project, facts, programs, where),
         asked=asked_for(table),
+        limits=unit_limits(table, where),
+        isolation=unit_isolation(table),
     )
 
 

@@ -5,11 +5,23 @@ import re
 from collections.abc import Mapping
 
 from shiftboss.core.errors import UserError
-from shiftboss.core.spec import DEFAULT_PATH, Account, Environment, LogPolicy, Project, Site, SupervisorSite
-from shiftboss.core.tables import ProjectTable, SiteFile
+from shiftboss.core.spec import (
+    DEFAULT_PATH,
+    Account,
+    Environment,
+    Isolation,
+    Limits,
+    LogPolicy,
+    Project,
+    Site,
+    SupervisorSite,
+)
+from shiftboss.core.tables import BudgetTable, ProjectTable, ScheduleTable, SiteFile, WorkerTable
 
 _SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,8})\s*(?P<unit>[KMG]?)i?B?", re.IGNORECASE)
 _LOG_TOTAL = 1024**3
+_PERCENT = re.compile(r"(?P<number>[1-9][0-9]{0,5})\s*%?")
+_LEAST_MEMORY = 1024**2
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -28,6 +40,62 @@ def log_policy(size: int | str | None, backups: int | None, where: str) -> LogPo
     default = LogPolicy()
     max_bytes = default.max_bytes if size is None else parse_size(size, f"{where}.log_max_size")
     return LogPolicy(max_bytes, default.backups if backups is None else backups)
+
+
+def parse_percent(value: int | str, where: str) -> int:
+    """Return the percent of `50` or "50%"; raise UserError otherwise."""
+    found = _PERCENT.fullmatch(str(value))
+    if not found:
+        raise UserError(
+            f"{value!r:.60} is not a share of the CPU",
+            where=where,
+            hint='Write percent of one core: "50%" is half a core, "200%" two.',
+        )
+    return int(found["number"])
+
+
+def unit_limits(table: WorkerTable | ScheduleTable, where: str) -> Limits:
+    """Return the limits of a unit; raise UserError that begins with `where` and the key."""
+    memory = _memory(table.memory, f"{where}.memory")
+    soft = _memory(table.memory_soft, f"{where}.memory_soft")
+    if memory and soft >= memory:
+        raise UserError(
+            "must be less than memory, or it is killed before it can be asked to end",
+            where=f"{where}.memory_soft",
+            hint=f"Four fifths of memory are a good start: {memory * 4 // 5 // 1024**2}M.",
+        )
+    return Limits(
+        memory_bytes=memory,
+        memory_soft_bytes=soft,
+        cpu_percent=0 if table.cpu is None else parse_percent(table.cpu, f"{where}.cpu"),
+        tasks_max=table.tasks_max or 0,
+        nofile=table.nofile or 0,
+        nice=table.nice or 0,
+        io_weight=table.io_weight or 0,
+    )
+
+
+def unit_isolation(table: WorkerTable | ScheduleTable) -> Isolation:
+    """Return how far a unit is shut in, as its table asks."""
+    return Isolation(table.isolation, table.no_new_privs, table.private_network)
+
+
+def _budget(table: BudgetTable, where: str) -> Limits:
+    return Limits(
+        memory_bytes=_memory(table.memory, f"{where}.memory"),
+        cpu_percent=0 if table.cpu is None else parse_percent(table.cpu, f"{where}.cpu"),
+        tasks_max=table.tasks_max or 0,
+        io_weight=table.io_weight or 0,
+    )
+
+
+def _memory(value: int | str | None, where: str) -> int:
+    size = 0 if value is None else parse_size(value, where)
+    if value is not None and size < _LEAST_MEMORY:
+        raise UserError(
+            f"{value!r} is too little for any program", where=where, hint='Write K, M or G behind it: "256M".'
+        )
+    return size
 
 
 def make_site(tables: SiteFile, *, config_file: str, defaults: Site) -> Site:
@@ -104,6 +172,7 @@ def make_project(site: Site, name: str, table: ProjectTable, account: Account) -
         environment=environment_pairs(table.environment),
         path=path,
         log_total_bytes=_log_total(name, table),
+        budget=_budget(table.budget, f"{site.projects_d}/{name}.toml: project.budget"),
     )
 
 

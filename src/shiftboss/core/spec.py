@@ -14,6 +14,7 @@ Restart = Literal["always", "on-failure", "never"]
 UnitKind = Literal["worker", "schedule"]
 DstPolicy = Literal["debian", "skip"]
 """What becomes of a fixed-time job in a gap: `debian` runs it right after the gap, `skip` leaves it out."""
+IsolationLevel = Literal["none", "standard", "strict"]
 Environment = tuple[tuple[str, str], ...]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -33,6 +34,30 @@ class Account(Struct, frozen=True):
     groups: tuple[int, ...] = ()
 
 
+class Limits(Struct, frozen=True):
+    """What a unit, or all of a project together, may use; 0 means no limit.
+
+    `cpu_percent` is of one core (200: two cores). `memory_soft_bytes`: from here on it is asked to start afresh.
+    `nice` 0 is the usual, `io_weight` 1 to 10000 against 100 of everything else.
+    """
+
+    memory_bytes: int = 0
+    memory_soft_bytes: int = 0
+    cpu_percent: int = 0
+    tasks_max: int = 0
+    nofile: int = 0
+    nice: int = 0
+    io_weight: int = 0
+
+
+class Isolation(Struct, frozen=True):
+    """How far a unit is shut in, as asked for; None: not said (see core/isolation.py for what then holds)."""
+
+    level: IsolationLevel | None = None
+    no_new_privs: bool | None = None
+    private_network: bool = False
+
+
 class Project(Struct, frozen=True):
     """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved.
 
@@ -46,6 +71,7 @@ class Project(Struct, frozen=True):
     environment: Environment = ()
     path: str = DEFAULT_PATH
     log_total_bytes: int = 1024**3
+    budget: Limits = Limits()
 
     @property
     def current(self) -> str:
@@ -89,6 +115,8 @@ class Worker(Struct, frozen=True):
     restart: Restart = "always"
     restart_limit: int = 0
     env_file: str = ""
+    limits: Limits = Limits()
+    isolation: Isolation = Isolation()
 
     @property
     def address(self) -> str:
@@ -124,6 +152,8 @@ class Schedule(Struct, frozen=True):
     policy: Policy = Policy()
     only_if: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    isolation: Isolation = Isolation()
 
     @property
     def address(self) -> str:

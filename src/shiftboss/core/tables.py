@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from shiftboss.core.run_policy import CatchUp, Overlap
-from shiftboss.core.spec import DstPolicy, Restart, StopScope
+from shiftboss.core.spec import DstPolicy, IsolationLevel, Restart, StopScope
 
 Text = Annotated[str, Meta(min_length=1)]
 Options = dict[str, str | int | float | bool]
@@ -33,6 +33,45 @@ LogBackupsField = Annotated[
     Annotated[int, Meta(ge=1, le=1000)] | None,
     Meta(description="How many rotated logs are kept (default 5)."),
 ]
+
+MemoryField = Annotated[
+    int | str | None,
+    Meta(description='Memory that all its processes may have: bytes or "256M"; beyond it the kernel kills.'),
+]
+SoftMemoryField = Annotated[
+    int | str | None,
+    Meta(description="Memory from which on it is stopped gently and started again: less than `memory`."),
+]
+CpuField = Annotated[
+    int | str | None, Meta(description='CPU time in percent of one core: 50 or "50%" is half a core.')
+]
+TasksField = Annotated[
+    Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+    Meta(description="How many processes and threads it may have at once."),
+]
+FilesField = Annotated[
+    Annotated[int, Meta(ge=16, le=1_000_000)] | None,
+    Meta(description="How many files each process may have open."),
+]
+NiceField = Annotated[
+    Annotated[int, Meta(ge=-20, le=19)] | None,
+    Meta(description="Priority of its processes, -20 to 19: a higher one yields to others."),
+]
+WeightField = Annotated[
+    Annotated[int, Meta(ge=1, le=10_000)] | None,
+    Meta(description="Its share of the disk, 1 to 10000; everything else has 100."),
+]
+IsolationField = Annotated[
+    IsolationLevel | None,
+    Meta(
+        description="How far it is shut in: none, standard (other projects are hidden) or strict (read-only too)."
+    ),
+]
+PrivilegesField = Annotated[
+    bool | None,
+    Meta(description="Setuid programs give no rights (sendmail of postfix or exim needs them: false)."),
+]
+NetworkField = Annotated[bool, Meta(description="A network of its own, without any way out.")]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,6 +170,15 @@ class SiteFile(Table, frozen=True, kw_only=True):
     paths: PathsTable = PathsTable()
 
 
+class BudgetTable(Table, frozen=True, kw_only=True):
+    """[project.budget]: what all units of the project may use together."""
+
+    memory: MemoryField = None
+    cpu: CpuField = None
+    tasks_max: TasksField = None
+    io_weight: WeightField = None
+
+
 class ProjectTable(Table, frozen=True, kw_only=True):
     """[project]: what differs from the layout in config.toml."""
 
@@ -149,6 +197,7 @@ class ProjectTable(Table, frozen=True, kw_only=True):
         dict[str, str],
         Meta(description="Absolute paths of php, node, python…: the ones this project runs with."),
     ] = {}
+    budget: BudgetTable = BudgetTable()
 
 
 class WorkerTable(Table, frozen=True, kw_only=True):
@@ -191,6 +240,16 @@ class WorkerTable(Table, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=3600)] | None,
         Meta(description="Seconds it must stay up to count as running (default 3, or the preset's)."),
     ] = None
+    memory: MemoryField = None
+    memory_soft: SoftMemoryField = None
+    cpu: CpuField = None
+    tasks_max: TasksField = None
+    nofile: FilesField = None
+    nice: NiceField = None
+    io_weight: WeightField = None
+    isolation: IsolationField = None
+    no_new_privs: PrivilegesField = None
+    private_network: NetworkField = False
     log_max_size: LogSizeField = None
     log_backups: LogBackupsField = None
     backend: BackendField = None
@@ -276,6 +335,16 @@ class ScheduleTable(Table, frozen=True, kw_only=True):
     expect_within: Annotated[
         DurationField, Meta(description='Alert when a run takes longer: seconds or "1h".')
     ] = None
+    memory: MemoryField = None
+    memory_soft: SoftMemoryField = None
+    cpu: CpuField = None
+    tasks_max: TasksField = None
+    nofile: FilesField = None
+    nice: NiceField = None
+    io_weight: WeightField = None
+    isolation: IsolationField = None
+    no_new_privs: PrivilegesField = None
+    private_network: NetworkField = False
     log_max_size: LogSizeField = None
     log_backups: LogBackupsField = None
     backend: BackendField = None

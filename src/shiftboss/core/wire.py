@@ -77,6 +77,8 @@ Step = Literal[
 _ADDRESS = re.compile(r"[a-z0-9][a-z0-9_-]{0,26}/[a-z0-9][a-z0-9_-]{0,26}(#[a-z0-9][a-z0-9_-]{0,26})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,26}")
 _SIGNAL = re.compile(r"[A-Z][A-Z0-9+]{1,10}")
+_CGROUP_FILE = re.compile(r"(memory|cpu|pids|io|blkio)(\.[a-z_]{1,30}){1,3}")
+_CGROUP_VALUE = re.compile(r"[a-z0-9][a-z0-9 ]{0,40}")
 
 
 class WireError(ValueError):
@@ -190,6 +192,34 @@ class StopTerms(NamedTuple):
     scope: Scope = "group"
 
 
+class Fallback(NamedTuple):
+    """What is done for a limit where its cgroup controller (`memory`, `cpu`, `pids`, `io`) cannot be had.
+
+    `rlimits`: as in Entry. `words`: one sentence part for people ("memory: each process may have 64 MiB by itself…").
+    """
+
+    controller: str
+    rlimits: dict[str, tuple[int, int]]
+    words: str
+
+
+class Confinement(NamedTuple):
+    """How a unit is bounded and shut in; made by core/isolation.py, applied by confine/limits.py and confine/isolation.py.
+
+    `v2`, `v1`: file name to value in the unit's own cgroup (`memory.max`: the part before the point is the
+    controller, v1 `blkio` being v2 `io`), in the order of writing; `budget_v2`, `budget_v1`: the same for the cgroup
+    that holds all units of the project. `steps`: rows of words, see confine/isolation.py.
+    """
+
+    v2: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
+    v1: dict[str, str] = {}  # noqa: RUF012 -- same
+    budget_v2: dict[str, str] = {}  # noqa: RUF012 -- same
+    budget_v1: dict[str, str] = {}  # noqa: RUF012 -- same
+    fallbacks: tuple[Fallback, ...] = ()
+    nice: int = 0
+    steps: tuple[tuple[str, ...], ...] = ()
+
+
 class Entry(NamedTuple):
     """One unit of the manifest: what may run, as whom, with which limits.
 
@@ -219,6 +249,7 @@ class Entry(NamedTuple):
     umask: int = 0o022
     rlimits: dict[str, tuple[int, int]] = {}  # noqa: RUF012 -- same
     processes_max: int = 1
+    confinement: Confinement = Confinement()
     stop: StopTerms = StopTerms()
     policy: Policy = Policy()
 
@@ -522,11 +553,29 @@ def _check_entry(entry: Entry, shown: str) -> None:
         (0 <= entry.umask <= 0o777, "has an impossible umask"),
         (1 <= entry.processes_max <= MAX_PROCESSES, f"has not 1 to {MAX_PROCESSES} processes"),
         (0 <= entry.stop.wait_seconds <= 86_400, "waits more than a day"),
-        (all(min(pair) >= -1 and max(pair) < 2**63 for pair in entry.rlimits.values()), "has a wrong rlimit"),
+        (all(map(_is_rlimit, entry.rlimits.values())), "has a wrong rlimit"),
+        (_is_confinement(entry.confinement), "has a wrong limit or isolation"),
     )
     for right, wrong in checks:
         if not right:
             raise WireError(f"{shown} {wrong}")
+
+
+def _is_rlimit(pair: tuple[int, int]) -> bool:
+    return min(pair) >= -1 and max(pair) < 2**63
+
+
+def _is_confinement(confinement: Confinement) -> bool:
+    """Tell whether every name is that of a controller's file and no word can break out of its line."""
+    tables = (confinement.v2, confinement.v1, confinement.budget_v2, confinement.budget_v1)
+    rlimits = [pair for fallback in confinement.fallbacks for pair in fallback.rlimits.values()]
+    return (
+        all(_CGROUP_FILE.fullmatch(name) for table in tables for name in table)
+        and all(_CGROUP_VALUE.fullmatch(value) for table in tables for value in table.values())
+        and all(map(_is_rlimit, rlimits))
+        and -20 <= confinement.nice <= 19
+        and all(step and all("\0" not in word for word in step) for step in confinement.steps)
+    )
 
 
 def _texts(entry: Entry) -> tuple[str, ...]:

@@ -43,18 +43,20 @@ class KnownEntries:
     def _share_entry(self, entry: wire.Entry) -> wire.Entry:
         policy = wire.Policy(*map(self._share, entry.policy))
         stop = self._share(wire.StopTerms(*map(self._share, entry.stop)))
-        return wire.Entry(*map(self._share, entry))._replace(policy=policy, stop=stop)
+        confinement = wire.Confinement(*map(self._share, entry.confinement))
+        shared = wire.Entry(*map(self._share, entry))
+        return shared._replace(policy=policy, stop=stop, confinement=confinement)
 
     def _share(self, value: Any) -> Any:
         """Return the first value that was equal to this one."""
         if isinstance(value, dict):
-            key = ("dict", *value.items())
-            try:
-                return self._shared.setdefault(key, value)
-            except TypeError:  # it holds what cannot be a key
-                return value
+            return self._first(("dict", *value.items()), value)
         if isinstance(value, tuple) and type(value) is tuple:
             value = tuple(map(self._share, value))
-        if isinstance(value, str | tuple) and not isinstance(value, wire.Policy):
-            return self._shared.setdefault(value, value)
-        return value
+        return self._first(value, value) if isinstance(value, str | tuple) else value
+
+    def _first(self, key: Any, value: Any) -> Any:
+        try:
+            return self._shared.setdefault(key, value)
+        except TypeError:  # it holds what cannot be a key
+            return value

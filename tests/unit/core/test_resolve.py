@@ -7,9 +7,18 @@ from msgspec.structs import replace
 
 from shiftboss.core.config import project_file, site_file
 from shiftboss.core.errors import UserError
-from shiftboss.core.resolve import log_policy, make_project, make_site, parse_size, project_user
-from shiftboss.core.spec import DEFAULT_PATH, Account, LogPolicy, Site
-from shiftboss.core.tables import ProjectTable
+from shiftboss.core.resolve import (
+    log_policy,
+    make_project,
+    make_site,
+    parse_percent,
+    parse_size,
+    project_user,
+    unit_isolation,
+    unit_limits,
+)
+from shiftboss.core.spec import DEFAULT_PATH, Account, Isolation, Limits, LogPolicy, Site
+from shiftboss.core.tables import ProjectTable, WorkerTable
 
 DEFAULTS = Site(
     config_file="/etc/shiftboss/config.toml",
@@ -138,3 +147,60 @@ def test_the_environment_keeps_its_order() -> None:
         ACCOUNT,
     )
     assert found.environment == (("B", "1"), ("A", "2"))
+
+
+@pytest.mark.parametrize(("value", "percent"), [(50, 50), ("50%", 50), ("200 %", 200), ("1", 1)])
+def test_a_share_of_the_cpu_is_percent_of_one_core(value: int | str, percent: int) -> None:
+    assert parse_percent(value, "here") == percent
+
+
+@pytest.mark.parametrize("value", [0, -1, "0%", "half", "50%%", "1.5", "", 10**7])
+def test_other_shares_are_refused_with_an_example(value: int | str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_percent(value, "shop.toml: workers.queue.cpu")
+    assert caught.value.where == "shop.toml: workers.queue.cpu"
+    assert "50%" in caught.value.hint
+
+
+def worker_table(text: str) -> WorkerTable:
+    return project_file(f"[workers.queue]\n{text}", "shop.toml").workers["queue"]
+
+
+def test_the_limits_of_a_unit() -> None:
+    text = 'memory = "256M"\nmemory_soft = "200M"\ncpu = "50%"\ntasks_max = 64\nnofile = 4096\nnice = 5\nio_weight = 50'
+    found = unit_limits(worker_table(text), "here")
+    assert found == Limits(256 << 20, 200 << 20, 50, 64, 4096, 5, 50)
+    assert unit_limits(worker_table(""), "here") == Limits()
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ('memory = "lots"', "here.memory", "is not a size"),
+        ("memory = 256", "here.memory", "is too little for any program"),
+        ('memory = "100M"\nmemory_soft = "100M"', "here.memory_soft", "must be less than memory"),
+        ('cpu = "many"', "here.cpu", "is not a share of the CPU"),
+    ],
+)
+def test_a_wrong_limit_is_named_by_its_path(text: str, where: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        unit_limits(worker_table(text), "here")
+    assert caught.value.where == where
+    assert words in caught.value.message
+
+
+def test_isolation_is_none_standard_or_strict() -> None:
+    assert unit_isolation(worker_table('isolation = "strict"\nno_new_privs = false')) == Isolation(
+        "strict", False
+    )
+    with pytest.raises(UserError, match="must be none or standard or strict"):
+        worker_table('isolation = "total"')
+
+
+def test_a_project_has_a_budget() -> None:
+    text = '[project.budget]\nmemory = "1G"\ncpu = 150\n'
+    assert make_project(DEFAULTS, "shop", project(text), ACCOUNT).budget == Limits(1 << 30, cpu_percent=150)
+    with pytest.raises(UserError) as caught:
+        make_project(DEFAULTS, "shop", project('[project.budget]\nmemory = "x"\n'), ACCOUNT)
+    assert caught.value.where is not None
+    assert caught.value.where.endswith("shop.toml: project.budget.memory")

@@ -1,0 +1,185 @@
+"""Limits of a unit or a project -> cgroup v2 and v1 values and rlimits, and who holds which limit on a machine.
+
+The sources are Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.rst of Linux, setrlimit(2), ioprio_set(2).
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from shiftboss.core.spec import Limits
+from shiftboss.core.wire import Fallback
+
+Holder = Literal["cgroup v2", "cgroup v1", "rlimit", "engine", "kernel", "nobody"]
+CPU_PERIOD_US = 100_000
+
+
+class Ground(Struct, frozen=True):
+    """What a machine offers: controllers that can be had by cgroup v2 and v1, and whether we are root there.
+
+    `watched`: an engine watches the unit's memory (native backend). `namespaces`: mount namespaces can be made.
+    """
+
+    v2: frozenset[str] = frozenset()
+    v1: frozenset[str] = frozenset()
+    root: bool = True
+    namespaces: bool = True
+    watched: bool = True
+
+
+class Holding(Struct, frozen=True):
+    """Who holds one limit. `words` says what does not hold as wished, "" if all is well."""
+
+    limit: str
+    value: str
+    by: Holder
+    words: str = ""
+
+
+def within(limits: Limits, budget: Limits) -> Limits:
+    """Return a unit's limits, none above its project's: cgroup v1 refuses a CPU share above the parent's."""
+    return Limits(
+        memory_bytes=_lesser(limits.memory_bytes, budget.memory_bytes),
+        memory_soft_bytes=limits.memory_soft_bytes,
+        cpu_percent=_lesser(limits.cpu_percent, budget.cpu_percent),
+        tasks_max=_lesser(limits.tasks_max, budget.tasks_max),
+        nofile=limits.nofile,
+        nice=limits.nice,
+        io_weight=limits.io_weight,
+    )
+
+
+def _lesser(own: int, budget: int) -> int:
+    return min(own, budget) if own and budget else own
+
+
+def v2_values(limits: Limits, *, watched: bool) -> dict[str, str]:
+    """Return file name to value for cgroup v2; without limits the values that take old ones away are left out.
+
+    Swap is forbidden with a memory limit: else a leaking worker would fill the swap instead of ending. Who is
+    `watched` is asked to start afresh at its soft limit; for others the kernel slows it down there (memory.high).
+    """
+    values: dict[str, str] = {}
+    if limits.memory_bytes:
+        values |= {"memory.max": str(limits.memory_bytes), "memory.swap.max": "0"}
+    if limits.memory_soft_bytes and not watched:
+        values["memory.high"] = str(limits.memory_soft_bytes)
+    if limits.cpu_percent:
+        values["cpu.max"] = f"{_quota(limits)} {CPU_PERIOD_US}"
+    if limits.tasks_max:
+        values["pids.max"] = str(limits.tasks_max)
+    if limits.io_weight:
+        values["io.weight"] = str(limits.io_weight)
+    return values
+
+
+def v1_values(limits: Limits, *, watched: bool) -> dict[str, str]:
+    """Return file name to value for the controllers of cgroup v1, in the order of writing."""
+    values: dict[str, str] = {}
+    if limits.memory_bytes:
+        size = str(limits.memory_bytes)
+        values |= {"memory.limit_in_bytes": size, "memory.memsw.limit_in_bytes": size}
+    if limits.memory_soft_bytes and not watched:
+        values["memory.soft_limit_in_bytes"] = str(limits.memory_soft_bytes)
+    if limits.cpu_percent:
+        values |= {"cpu.cfs_period_us": str(CPU_PERIOD_US), "cpu.cfs_quota_us": str(_quota(limits))}
+    if limits.tasks_max:
+        values["pids.max"] = str(limits.tasks_max)
+    if limits.io_weight:
+        values["blkio.bfq.weight"] = str(min(limits.io_weight, 1000))  # 1 to 1000, the usual is 100 as well
+    return values
+
+
+def _quota(limits: Limits) -> int:
+    return limits.cpu_percent * CPU_PERIOD_US // 100
+
+
+def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
+    """Return the rlimits that hold a limit by themselves, wherever the unit runs."""
+    return {"NOFILE": (limits.nofile, limits.nofile)} if limits.nofile else {}
+
+
+def fallbacks(limits: Limits) -> tuple[Fallback, ...]:
+    """Return what is done for each limit whose controller is not there, with the words for it."""
+    found = []
+    if limits.memory_bytes:
+        # DATA and not AS: node and the JVM reserve far more address space than they ever use
+        pair = (limits.memory_bytes, limits.memory_bytes)
+        words = (
+            f"each process may have {size_text(limits.memory_bytes)} for itself: there is no memory cgroup"
+        )
+        found.append(Fallback("memory", {"DATA": pair}, words))
+    if limits.cpu_percent:
+        words = f"{limits.cpu_percent}% of the CPU is not held: there is no cpu cgroup"
+        found.append(Fallback("cpu", {}, words))
+    if limits.tasks_max:
+        pair = (limits.tasks_max, limits.tasks_max)
+        words = f"{limits.tasks_max} tasks are counted for the whole user: there is no pids cgroup"
+        found.append(Fallback("pids", {"NPROC": pair}, words))
+    if limits.io_weight:
+        words = f"the share {limits.io_weight} of the disk is not held: there is no io cgroup with weights"
+        found.append(Fallback("io", {}, words))
+    return tuple(found)
+
+
+def holdings(limits: Limits, ground: Ground) -> tuple[Holding, ...]:
+    """Return who holds each limit that is set, in the order of the configuration page."""
+    words = {fallback.controller: fallback.words for fallback in fallbacks(limits)}
+    found = []
+    for name, controller, value in _by_controller(limits):
+        by = _holder(controller, ground)
+        found.append(Holding(name, value, by, words[controller] if by in {"rlimit", "nobody"} else ""))
+    if limits.memory_soft_bytes:
+        found.insert(1 if limits.memory_bytes else 0, _soft(limits, ground))
+    if limits.nofile:
+        found.append(Holding("nofile", str(limits.nofile), "rlimit"))
+    if limits.nice:
+        refused = limits.nice < 0 and not ground.root
+        found.append(_nice(limits, refused))
+    return tuple(found)
+
+
+def _by_controller(limits: Limits) -> list[tuple[str, str, str]]:
+    rows = [
+        ("memory", "memory", size_text(limits.memory_bytes), limits.memory_bytes),
+        ("cpu", "cpu", f"{limits.cpu_percent}%", limits.cpu_percent),
+        ("tasks_max", "pids", str(limits.tasks_max), limits.tasks_max),
+        ("io_weight", "io", str(limits.io_weight), limits.io_weight),
+    ]
+    return [(name, controller, text) for name, controller, text, value in rows if value]
+
+
+def _holder(controller: str, ground: Ground) -> Holder:
+    if controller in ground.v2:
+        return "cgroup v2"
+    if ("blkio" if controller == "io" else controller) in ground.v1:
+        return "cgroup v1"
+    return "rlimit" if controller in {"memory", "pids"} else "nobody"
+
+
+def _soft(limits: Limits, ground: Ground) -> Holding:
+    value = size_text(limits.memory_soft_bytes)
+    if ground.watched:
+        return Holding("memory_soft", value, "engine")
+    if "memory" in ground.v2:
+        return Holding(
+            "memory_soft", value, "cgroup v2", "nobody restarts it there: the kernel slows it down"
+        )
+    if "memory" in ground.v1:
+        return Holding(
+            "memory_soft", value, "cgroup v1", "nobody restarts it there: the kernel takes from its cache"
+        )
+    return Holding("memory_soft", value, "nobody", "nobody watches its memory on this backend")
+
+
+def _nice(limits: Limits, refused: bool) -> Holding:
+    words = "only root can raise a priority" if refused else ""
+    return Holding("nice", str(limits.nice), "nobody" if refused else "kernel", words)
+
+
+def size_text(size: int) -> str:
+    """Return a size as people write it: 256M, 1536K, 1000000."""
+    for unit, factor in (("G", 1024**3), ("M", 1024**2), ("K", 1024)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)

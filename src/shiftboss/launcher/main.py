@@ -1,0 +1,70 @@
+"""`shiftboss-exec [--orders DIR] PROJECT/UNIT[:PROCESS]`: confines itself and becomes the program of that unit.
+
+For backends that cannot limit or isolate (Supervisor, cron): they start this as root. What to run, as whom and with
+which limits is in a root-owned file (`DIR/<project>.json`); nothing a project user controls is read before
+the drop to that user. Nothing of ours stays: the pid is the program's, signals go straight to it.
+
+A worker's process has a number. If anything of its last run still lives, it is killed first: never two copies.
+A run without a number (a schedule) is beside those before it.
+
+Quickest (no console script in between): `python -I -S …/shiftboss/launcher/main.py`. Exit status, as with env(1):
+127 the command was not found, 126 it cannot be executed, 125 something before that failed.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":  # started by path: -I has taken our directory off, -S the packages
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from shiftboss.confine.steps import StepError
+from shiftboss.launcher.order import Address, Order, OrderError, read_order
+
+ORDERS = "/var/lib/shiftboss/launch"
+USAGE = "usage: shiftboss-exec [--orders DIRECTORY] PROJECT/UNIT[:PROCESS]"
+NOT_FOUND, NOT_EXECUTABLE, OUR_FAILURE = 127, 126, 125
+
+
+def main() -> None:
+    """Become the program; exit 125 to 127 with one line on stderr if that fails."""
+    words = sys.argv[1:]
+    directory = words[1] if words[:1] == ["--orders"] and len(words) == 3 else ORDERS
+    if len(words) != 1 and directory == ORDERS:
+        raise _failed(USAGE, OUR_FAILURE)
+    shown = words[-1][:80]
+    try:
+        address = Address(words[-1])
+        _launch(read_order(directory, address), address)
+    except OrderError as error:
+        raise _failed(f"shiftboss-exec: {shown}: {error}", OUR_FAILURE) from None
+    except StepError as failed:
+        words_of_step = f"shiftboss-exec: {shown}: {failed} (step {failed.step})"
+        raise _failed(words_of_step, status_of(failed)) from None
+
+
+def _launch(order: Order, address: Address) -> None:
+    from shiftboss.launcher.become import become
+
+    become(order, address)
+
+
+def status_of(failed: StepError) -> int:
+    """Return the exit status for a failed step (127: there is nothing to run, see env(1))."""
+    import errno
+
+    if failed.step in ("command", "directory") and failed.number in (errno.ENOENT, errno.ENOTDIR):
+        return NOT_FOUND
+    return NOT_EXECUTABLE if failed.step in ("command", "exec") else OUR_FAILURE
+
+
+def _failed(words: str, status: int) -> SystemExit:
+    """Say why on one line, and return the exit."""
+    try:
+        os.write(2, (" ".join(words.split()) + "\n").encode(errors="replace"))
+    except OSError:
+        return SystemExit(status)
+    return SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()
