@@ -181,7 +181,9 @@ def test_it_runs_reaps_tells_and_ends_with_nothing_left(up: Up, inside: tuple[st
     engine = next(pid for pid, line in up.family().items() if "shiftboss.engine" in line)
     os.kill(engine, signal.SIGKILL)
     up.until_said("the engine ended (-9)")
-    wait_until(lambda: " | tick" in up.said.read_text().rpartition("(-9)")[2], what="output that is told again")
+    wait_until(
+        lambda: " | tick" in up.said.read_text().rpartition("(-9)")[2], what="output that is told again"
+    )
 
     assert up.end() == 0
 
