@@ -152,7 +152,8 @@ class Hello(NamedTuple):
     """First answer to Sync, with the listening api socket as its descriptor.
 
     `instance` marks everything of this installation (it stays the same for one state directory). `degraded`
-    are sentences about what this machine does not allow (no cgroups, no subreaper…).
+    are sentences about what this machine does not allow (no cgroups, no subreaper…). `started`: since when this
+    keeper lives (monotonic); with its pid that names its life.
     """
 
     version: int
@@ -160,6 +161,7 @@ class Hello(NamedTuple):
     pid: int
     api_path: str
     degraded: tuple[str, ...] = ()
+    started: float = 0.0
 
 
 class Policy(NamedTuple):

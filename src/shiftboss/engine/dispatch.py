@@ -6,16 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event, LogLines, LogTails
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
+from shiftboss.core.run_log import output_of
 from shiftboss.engine.answers import StatusReport
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import Database
 from shiftboss.engine.hub import Hub
 from shiftboss.engine.loop import Asked, Loop
+from shiftboss.engine.occurrences import Wanted
+from shiftboss.engine.schedule_answers import as_occurrence, schedules_status
+from shiftboss.engine.schedule_requests import chosen
 from shiftboss.engine.shell import RealShell
 from shiftboss.engine.store import Store
 from shiftboss.version import VERSION
@@ -63,6 +68,8 @@ class Dispatch:
                 return self._version()
             case "status", calls.Select() as select:
                 return self._status(select)
+            case "schedules", calls.Select(targets):
+                return self._schedules(targets)
         return None
 
     def post(self, client: Client, request_id: int, call: str, request: calls.Struct) -> None:
@@ -95,6 +102,21 @@ class Dispatch:
             address = target.project if target.unit is None else f"{target.project}/{target.unit}"
             targets.append((address, target.process or 0))
         return calls.HistoryRows(events=tuple(await self._store.history(query, targets)))
+
+    def _schedules(self, targets: tuple[str, ...]) -> calls.Schedules:
+        schedules = self._loop.schedules
+        return schedules_status(schedules, chosen(schedules.addresses(), targets), self._shell.wall())
+
+    async def occurrences(self, query: calls.Occurrences) -> calls.OccurrenceRows:
+        """Read past and open occurrences."""
+        wanted = Wanted(query.targets, query.outcomes, query.since, query.at, query.limit)
+        rows = await self._store.occurrences(wanted)
+        return calls.OccurrenceRows(occurrences=tuple(as_occurrence(*row) for row in rows))
+
+    async def run_log(self, query: calls.RunLog) -> LogLines:
+        """Read the output of one run."""
+        found = await self._tail(query.target, _MOST_LINES)
+        return replace(found, lines=tuple(output_of(found.lines, query.run)))
 
     async def logs(self, query: calls.Logs) -> LogTails:
         """Read the last lines of logs."""
@@ -162,6 +184,7 @@ class Dispatch:
 
 
 _MOST_FOLLOWED = 1000
+_MOST_LINES = 100_000
 
 
 def decode_args(request: calls.Request) -> calls.Struct:

@@ -84,7 +84,7 @@ def _add(lives: Lives, entry: wire.Entry, unit: Unit | None, difference: Differe
 
 
 def _change(lives: Lives, unit: Unit, entry: wire.Entry, difference: Difference) -> None:
-    needs_restart = unit.entry.revision != entry.revision
+    needs_restart = unit.is_worker and unit.entry.revision != entry.revision
     unit.become(entry)
     if unit.scale and unit.scale.instead_of != entry.policy.processes:  # the file has said something new
         unit.scale = None

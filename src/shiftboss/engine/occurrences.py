@@ -46,10 +46,11 @@ class Detail(NamedTuple):
 
 @dataclass
 class ScheduleMemory:
-    """What a new engine finds: the marks, and the occurrences without an outcome."""
+    """What a new engine finds: the marks, the occurrences without an outcome, and of each schedule the last with one."""
 
     marks: list[Mark] = field(default_factory=list)
     opens: list[Row] = field(default_factory=list)
+    last: list[Row] = field(default_factory=list)
 
 
 class Wanted(NamedTuple):
@@ -69,7 +70,11 @@ def read_memory(connection: sqlite3.Connection) -> ScheduleMemory:
     """Return what a new engine must know."""
     marks = [Mark(*row) for row in connection.execute(f"SELECT {_MARK} FROM schedule")]  # noqa: S608 -- constants
     opens = connection.execute(f"SELECT {_ROW} FROM occurrence WHERE outcome IS NULL")  # noqa: S608 -- constants
-    return ScheduleMemory(marks, [Row(*row) for row in opens])
+    last = connection.execute(
+        f"SELECT {_ROW} FROM occurrence WHERE outcome IS NOT NULL AND number = (SELECT max(number) FROM occurrence "  # noqa: S608 -- constants
+        "AS own WHERE own.address = occurrence.address AND own.outcome IS NOT NULL)"
+    )
+    return ScheduleMemory(marks, [Row(*row) for row in opens], [Row(*row) for row in last])
 
 
 def write_rows(connection: sqlite3.Connection, rows: Iterable[Row], marks: Iterable[Mark]) -> None:

@@ -149,6 +149,10 @@ class Connection(asyncio.Protocol):
             self._send(Response(request.id, reply=answer))
             return
         self._open.add(request.id)
+        self._begin_later(request, arguments)
+
+    def _begin_later(self, request: calls.Request, arguments: calls.Struct) -> None:
+        """Begin what takes a while."""
         match arguments:
             case calls.History():
                 self._run(request.id, self._answer(request.id, self._server.dispatch.history(arguments)))
@@ -156,7 +160,11 @@ class Connection(asyncio.Protocol):
                 self._run(request.id, self._answer(request.id, self._server.dispatch.logs(arguments)))
             case calls.Logs():
                 self._follow(request.id, self._server.dispatch.followed(arguments))
-            case calls.Select():
+            case calls.Occurrences():
+                self._run(request.id, self._answer(request.id, self._server.dispatch.occurrences(arguments)))
+            case calls.RunLog():
+                self._run(request.id, self._answer(request.id, self._server.dispatch.run_log(arguments)))
+            case calls.Select() if request.call == "events":
                 self._server.dispatch.events(self, request.id, arguments)
             case _:
                 self._server.dispatch.post(self, request.id, request.call, arguments)

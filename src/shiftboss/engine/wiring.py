@@ -24,6 +24,7 @@ from shiftboss.engine.server import Server
 from shiftboss.engine.shell import RealShell
 from shiftboss.engine.store import Store
 from shiftboss.engine.timers import Timers
+from shiftboss.host.clock import RealClock
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ class Engine:
             # the keeper may know runs that we have forgotten: begin past any of them
             first_run = int(time.monotonic() * 1000)
         shell = self._shell
-        loop = Loop(shell, memory or Memory(), boot=boot_id(), first_run=first_run)
+        zone = RealClock().zone()
+        loop = Loop(shell, memory or Memory(), boot=boot_id(), first_run=first_run, zone=zone)
         link = KeeperLink(
             self._keeper,
             self._aio,

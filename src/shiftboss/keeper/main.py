@@ -58,6 +58,7 @@ class Keeper:
         self._link = Link(self._loop, self._engine)
         self._runs = Runs(self._loop, self._nursery, self._instance, files, self._link.post)
         self._releases = Releases(self._loop, self._nursery, self._tell_release)
+        self._started = time.monotonic()
         self._stopping = self._finishing = False
 
     def _stop_leftovers(self, book: journal.Journal, tree: cgroup.Tree | None) -> None:
@@ -111,7 +112,8 @@ class Keeper:
 
     def _tell_everything(self) -> None:
         post, path = self._link.post, f"{self._options.run}/api.sock"
-        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, tuple(self._degraded))
+        degraded = tuple(self._degraded)
+        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, degraded, self._started)
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
         for project in self._releases.paths:
