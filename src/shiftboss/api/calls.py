@@ -212,9 +212,9 @@ class Reloaded(Answer, frozen=True):
 
 
 class Event(Answer, frozen=True, omit_defaults=True):
-    """Something that happened. `kind`: start, exit, failure, state, asked, config, trouble; of schedules occurrence (it has
-    an outcome) and alert (`state`: failed, missed, slow, runaway, unknown, unwritten).
+    """Something that happened. `kind`: start, exit, failure, state, asked, config, trouble.
 
+    Of schedules: occurrence (it has an outcome), alert (`state`: failed, missed, slow, runaway, unknown, unwritten).
     `target` is an address (empty: the backend itself). For exits: `code` (minus the signal's number), `reason`,
     `started`. `who`: the user who asked. `id` is 0 where it is not (yet) stored.
     """

@@ -36,6 +36,13 @@ def output_of(lines: Iterable[str], run: int) -> list[str]:
     return found
 
 
+def last_output_of(lines: Iterable[str], run: int) -> list[str]:
+    """Return what a run wrote of the last lines of a log, without the lines that frame it."""
+    rows = list(lines)
+    own = output_of(rows, run) or rows  # it has written more than these lines
+    return [line for line in own if not _LINE.fullmatch(line)]
+
+
 def _time(seconds: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(seconds, zone).isoformat(timespec="seconds")
 

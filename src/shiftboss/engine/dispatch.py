@@ -162,6 +162,7 @@ class Dispatch:
         if self._loop.lives.is_closing:
             found.append("everything is being stopped")
         found += [f"manifest {file}: {words}" for file, words in self._loop.fleet.manifest_errors.items()]
+        found += self._loop.schedules.errors.values()
         if self._store.trouble:
             found.append(f"{self._store.trouble}; workers run on, but what happens is not remembered")
         if self._database.moved_aside:

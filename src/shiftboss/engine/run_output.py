@@ -1,11 +1,14 @@
 """The output of runs of schedules: captured like any other, between a line that begins and one that ends each run."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 
 from shiftboss.core import wire
+from shiftboss.core.errors import HostError
 from shiftboss.core.rotation import LogLimits
+from shiftboss.core.run_log import last_output_of
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.keeper_link import close_descriptor
 
@@ -39,6 +42,20 @@ class RunOutput:
         async def work() -> None:
             await self._capture.finish(entry.address, lane, run, _PATIENCE_SECONDS)
             await self._write(entry, line)
+
+        self._then((entry.address, run), work())
+
+    def tail(
+        self, entry: wire.Entry, lane: int, run: int, count: int, then: Callable[[list[str]], None]
+    ) -> None:
+        """Hand over the last lines that a run has written by now; none of them if the disk takes long."""
+
+        async def work() -> None:
+            found: list[str] = []
+            with contextlib.suppress(HostError):
+                await self._capture.finish(entry.address, lane, run, _PATIENCE_SECONDS)
+                found = await self._capture.tail(entry.address, count, _PATIENCE_SECONDS)
+            then(last_output_of(found, run))
 
         self._then((entry.address, run), work())
 

@@ -86,7 +86,8 @@ class Runs:
         if asked or report.exit.code == 0:
             self._found(entry, report, asked, [])
         else:
-            self._shell.tail(entry.address, _TAIL_LINES, partial(self._found, entry, report, asked))
+            found = partial(self._found, entry, report, asked)
+            self._shell.tail_output(entry, report.process, report.run, _TAIL_LINES, found)
 
     def gone(self, entry: wire.Entry, report: wire.Gone) -> None:
         """Tell that nothing of a run is left, after its end."""
@@ -109,10 +110,9 @@ class Runs:
     def _found(self, entry: wire.Entry, report: wire.Exited, asked: bool, lines: list[str]) -> None:
         run = self._runs[(entry.address, report.run)]
         ended = report.exit
-        own = [line for line in lines if not line.startswith("--- run ")]
-        ending = exit_reason.Ending(ended.code, ended.sent, asked, ended.core_dumped, own)
+        ending = exit_reason.Ending(ended.code, ended.sent, asked, ended.core_dumped, lines)
         words = exit_reason.exit_reason(ending, entry.policy.exit_meanings)
-        excerpt = "\n".join(own[-_EXCERPT_LINES:])[-_EXCERPT_CHARACTERS:] if ended.code else ""
+        excerpt = "\n".join(lines[-_EXCERPT_LINES:])[-_EXCERPT_CHARACTERS:]
         self._details.append(Detail(entry.address, report.run, ended.max_rss_bytes, excerpt))
         self._tell_end(entry, report.process, report.run, ended, words)
         run.is_telling = False

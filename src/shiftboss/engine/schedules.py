@@ -29,7 +29,7 @@ from shiftboss.core.agenda_values import (
     WakeAt,
 )
 from shiftboss.core.errors import UserError
-from shiftboss.core.occurrence import Row
+from shiftboss.core.occurrence import HAS_RUN, Row
 from shiftboss.core.schedule_entry import (
     SCHEDULE,
     Options,
@@ -129,7 +129,11 @@ class Schedules:
 
     def is_busy(self) -> bool:
         """Tell whether a run lives, or its end is being told."""
-        return self._runs.any_lives() or self._conditions.any_lives()
+        if self._runs.any_lives() or self._conditions.any_lives():
+            return True
+        agenda = self._agenda
+        tracks = [agenda.track(address) for address in agenda.addresses()] if agenda else []
+        return any(o.stage in HAS_RUN for track in tracks if track for o in track.opens)
 
     # ---- the manifest
 

@@ -147,6 +147,11 @@ class RealShell:
     def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:  # noqa: D102
         self._output.end(entry, lane, run, line)
 
+    def tail_output(  # noqa: D102
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        self._output.tail(entry, lane, run, lines, then)
+
     def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
         self._output.finish(entry, run, lambda: self._finish(entry.address, lane, run, then))
 

@@ -72,6 +72,12 @@ class Shell(Protocol):
         """Write a line behind everything that a run has written so far."""
         ...
 
+    def tail_output(
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        """Hand over the last of what a run has written so far; none of it if the disk takes long."""
+        ...
+
     def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
         """Read what is left of the output of a run, after all that was asked for it, then let it go."""
         ...

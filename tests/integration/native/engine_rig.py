@@ -28,6 +28,7 @@ ENGINE = (
 )
 WORKER = Path(__file__).parent / "engine_worker.py"
 PYTHON = "/usr/bin/python3"
+EACH_SECOND = Times(every=1)
 
 
 class EngineRig(Rig):
@@ -63,7 +64,7 @@ class EngineRig(Rig):
         name: str,
         *argv: str,
         only_if: tuple[str, ...] = (),
-        times: Times = Times(every=1),
+        times: Times = EACH_SECOND,
         **policy: Any,
     ) -> tuple[wire.Entry, ...]:
         """Return the entries of a schedule: its own, and that of its condition if it has one."""

@@ -81,6 +81,11 @@ class FakeShell:
     def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
         self.lines.append(line)
 
+    def tail_output(
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        self.tail(entry.address, lines, then)
+
     def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
         self.finish(entry, lane, run, then)
 
