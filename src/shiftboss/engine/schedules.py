@@ -156,7 +156,7 @@ class Schedules:
                 terms_of_options(address, options, self._zone)
                 yield address, options
             except UserError as error:
-                self.errors[address] = error.message
+                self.errors[address] = f"{address} never runs: {error.message}"
 
     def _terms(self) -> Iterable[Terms]:
         return [self.terms(address) for address in self._options]

@@ -213,7 +213,8 @@ def test_shutting_down_ends_what_runs_and_tells_it_afterwards() -> None:
         rig.launch(*entries)
         with rig.client() as client:
             client.run("app/job")
-            until(lambda: client.schedules().schedules[0].running, "the run")
+            until(lambda: [each.began for each in client.schedules().schedules[0].running], "the run")
+        until(rig.sleepers, "its program")
         assert rig.stop() == 0
         assert not rig.sleepers()
         rig.launch(*entries)
@@ -231,6 +232,7 @@ def test_engine_and_keeper_killed_at_random_moments_no_occurrence_is_doubled_or_
     engine_kills = int(os.environ.get("SHIFTBOSS_TESTS_ENGINE_KILLS", ENGINE_KILLS))
     keeper_kills = int(os.environ.get("SHIFTBOSS_TESTS_KEEPER_KILLS", KEEPER_KILLS))
     with engine_rig() as rig:
+        rig.expects_errors = True  # an engine says that its keeper is gone
         started = rig.root / "started"
         started.touch()
         started.chmod(0o666)
