@@ -89,13 +89,13 @@ class Logs(Struct, frozen=True):
 class Occurrences(Struct, frozen=True):
     """Past and open occurrences of schedules, newest first. `outcomes` empty: all, also those without one.
 
-    `since`: due then or later; `at`: those that cover this second; both in seconds since the epoch, 0: any.
+    `since`, `until`: those due in that time, both included, in seconds since the epoch; 0: without a bound.
     """
 
     targets: Targets = ()
     outcomes: Annotated[tuple[Annotated[str, Meta(max_length=20)], ...], Meta(max_length=10)] = ()
     since: float = 0
-    at: float = 0
+    until: float = 0
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 

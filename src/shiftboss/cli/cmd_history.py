@@ -1,9 +1,13 @@
 """The command `shiftboss history`."""
 
+from datetime import tzinfo
+from typing import Any
+
 import click
 
-from shiftboss.api.calls import Event, History
+from shiftboss.api.calls import Event, History, Occurrence, Occurrences
 from shiftboss.api.client import Client
+from shiftboss.cli import occurrence_lines
 from shiftboss.cli.event_lines import HISTORY_KINDS, event_line, failed, row
 from shiftboss.cli.output import print_json
 from shiftboss.cli.session import open_session
@@ -11,6 +15,7 @@ from shiftboss.cli.targets import complete_target
 from shiftboss.core.log_lines import parse_since
 
 _PAGE = 1000
+_MOST_ROWS = 10_000
 
 
 @click.command("history", epilog="shiftboss history myapp/queue --since 2h")
@@ -30,23 +35,43 @@ def command(
     only_failed: bool,
     as_json: bool,
 ) -> None:
-    """Show what happened: starts, ends with their reasons, changes of the configuration and who asked for what.
+    """Show what happened: of workers starts and ends with their reasons, of schedules what became of each time.
 
-    The backend native keeps it, for 90 days; Supervisor and cron keep no history.
+    Also who asked for what, and changes of the configuration. The backend native keeps it, for 90 days (schedules:
+    400 days, the last 5000 of each); Supervisor and cron keep no history.
     """
     session = open_session(ctx, json=as_json)
     clock = session.machine.clock
     after = parse_since(since, clock.now()).timestamp() if since else 0.0
     with Client(session.site.api_socket) as client:
         events = _events(client, targets, after, lines, only_failed=only_failed)
+        outcomes = occurrence_lines.BAD if only_failed else ()
+        query = Occurrences(targets=targets, outcomes=outcomes, since=after, limit=min(lines, _MOST_ROWS))
+        found: list[Event | Occurrence] = [*events, *client.occurrences(query).occurrences]
     zone = clock.zone()
+    shown = sorted(found, key=_at)[-lines:]
     if as_json:
-        print_json([row(event, zone) for event in reversed(events)])
+        print_json([_row(each, zone) for each in shown])
         return
-    for event in reversed(events):
-        session.console.print(event_line(event, zone), colour="red" if failed(event) else None)
-    if not events:
+    for each in shown:
+        line, is_bad = _line(each, zone)
+        session.console.print(line, colour="red" if is_bad else None)
+    if not shown:
         session.console.print("Nothing of that kind is remembered.")
+
+
+def _at(each: Event | Occurrence) -> float:
+    return each.at if isinstance(each, Event) else float(each.due)
+
+
+def _row(each: Event | Occurrence, zone: tzinfo) -> dict[str, Any]:
+    return row(each, zone) if isinstance(each, Event) else occurrence_lines.row(each, zone)
+
+
+def _line(each: Event | Occurrence, zone: tzinfo) -> tuple[str, bool]:
+    if isinstance(each, Event):
+        return event_line(each, zone), failed(each)
+    return occurrence_lines.occurrence_line(each, zone), occurrence_lines.failed(each)
 
 
 def _events(

@@ -11,9 +11,11 @@ from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, units_of
 from shiftboss.core.errors import UserError
 from shiftboss.core.log_lines import harmless, lines_since, parse_since
+from shiftboss.core.run_log import output_of
 from shiftboss.setup.following import FollowedFile
 
 _TAIL_BYTES = 4 * 1024 * 1024
+_RUN_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 0.2
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
@@ -25,15 +27,24 @@ _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright
     "-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="Last lines of each log."
 )
 @click.option("--since", metavar="TIME", help="Only what is newer: 10m, 2h, 14:30, 2026-11-23T14:30.")
+@click.option("--run", type=click.IntRange(1), help="Only this run of a schedule (see shiftboss history).")
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], follow: bool, lines: int, since: str | None
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    follow: bool,
+    lines: int,
+    since: str | None,
+    run: int | None,
 ) -> None:
     """Show the last lines of the logs of units; with several of them each line begins with its unit.
 
     --since reads the times at the beginning of lines; a log whose lines have none is shown as with -n.
     """
     session = open_session(ctx)
+    if run is not None:
+        _print_run(session, targets, run)
+        return
     logs = _logs(session, targets)
     followed = [(log, FollowedFile(log.path)) for log in logs] if follow else []
     for log in logs:
@@ -45,6 +56,22 @@ def command(
                 _print(log, line)
         sys.stdout.flush()
         session.machine.clock.sleep(_POLL_SECONDS)
+
+
+def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
+    """Print the output of one run of a schedule."""
+    if len(targets) != 1:
+        raise UserError("--run is about one schedule", hint="Name it: shiftboss logs myapp/backup --run 12")
+    [log] = _logs(session, targets)
+    text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
+    lines = output_of(text.splitlines(), run)
+    if not lines:
+        raise UserError(
+            f"the log of {targets[0]} has no run {run}",
+            hint=f"It may be rotated away, or was never begun: shiftboss history {targets[0]}",
+        )
+    for line in lines:
+        _print(log, line)
 
 
 @dataclass

@@ -28,10 +28,10 @@ def print_status(console: Console, found: Report) -> None:
         if workers:
             console.print()
         rows = [_schedule_row(project, schedule) for project, schedule in schedules]
-        console.print(table(("SCHEDULE", "CRON", "NEXT", "LAST OUTPUT"), rows))
+        console.print(table(("SCHEDULE", "CRON", "STATE", "NEXT", "LAST", "OUTCOME"), rows))
     if not workers and not schedules:
         console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
-    for problem in (*_problems(workers), *found.troubles):
+    for problem in (*_problems(workers), *_problems_of(schedules), *found.troubles):
         console.print(problem, colour="yellow")
 
 
@@ -62,11 +62,28 @@ def _release(process: ProcessStatus) -> str:
 
 def _schedule_row(project: ProjectReport, schedule: ScheduleReport) -> tuple[str, ...]:
     last = schedule.last.started if schedule.last else None
-    return (f"{project.project}/{schedule.name}", schedule.cron, _minute(schedule.next), _minute(last))
+    outcome = schedule.last.outcome if schedule.last else None
+    return (
+        f"{project.project}/{schedule.name}",
+        schedule.cron,
+        schedule.state or "-",
+        _minute(schedule.next),
+        _minute(last or (schedule.last.due if schedule.last else None)),
+        (outcome or "-").replace("_", " "),
+    )
 
 
 def _minute(moment: str | None) -> str:
     return moment[:16].replace("T", " ") if moment else "-"
+
+
+def _problems_of(schedules: Iterable[tuple[ProjectReport, ScheduleReport]]) -> Iterable[str]:
+    for project, schedule in schedules:
+        name = f"{project.project}/{schedule.name}"
+        if schedule.state in ("PAUSED", "HALTED"):
+            yield f"{name} does not run: {schedule.reason}; again with: shiftboss resume {name}"
+        elif schedule.reason:
+            yield f"{name}: {schedule.reason}; more: shiftboss why {name}"
 
 
 def _problems(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:

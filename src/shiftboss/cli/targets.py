@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from shiftboss.cli.session import Session, open_session
-from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
 from shiftboss.core.spec import Unit
 from shiftboss.setup.selection import Selection, combined, select
@@ -38,6 +38,20 @@ def units_of(
         else:
             found.append((resolved, resolved.units))
     return found, errors
+
+
+def require_native_schedule(session: Session, text: str) -> None:
+    """Raise UserError for what is known to be no schedule of the native backend; the engine judges the rest."""
+    target = parse_target(text)
+    entry = session.catalog.entries.get(target.project)
+    if entry is None or target.unit is None or target.unit not in entry.tables.schedules:
+        return
+    schedule = resolve_target(session, target).unit(target.unit)
+    if schedule.backend != "native":
+        raise UserError(
+            f"{text} runs on {schedule.backend}, which cannot do that",
+            hint=f'Let our own engine run it: [schedules.{target.unit}] backend = "native", then: shiftboss apply',
+        )
 
 
 def usable_projects(session: Session, name: str | None) -> tuple[list[str], list[ShiftbossError]]:

@@ -70,6 +70,26 @@ class EngineUnit(Struct, frozen=True):
     trouble: str | None = None
 
 
+class EngineSchedule(Struct, frozen=True):
+    """One schedule that the native engine has; times are seconds since the epoch.
+
+    `running`: runs that live; `paused`: by whom; `trouble`: why it is stopped, or cannot run at all. `due`, `began`,
+    `ended`, `outcome`, `exit_status`, `reason` are of the last occurrence that has an outcome.
+    """
+
+    address: str
+    next: int | None = None
+    running: int = 0
+    paused: str = ""
+    trouble: str = ""
+    due: int | None = None
+    began: float | None = None
+    ended: float | None = None
+    outcome: str | None = None
+    exit_status: int | None = None
+    reason: str = ""
+
+
 class EngineFacts(Struct, frozen=True):
     """The running native engine: its units, and what is wrong with itself (sentences)."""
 

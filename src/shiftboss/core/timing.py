@@ -4,6 +4,7 @@ Instants are whole seconds since the epoch (UTC): the identity of an occurrence 
 """
 
 from datetime import UTC, datetime
+from math import ceil, floor
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -56,7 +57,7 @@ def next_due(timing: Timing, after: float) -> int | None:
     """Return the first due instant strictly later than `after`; None if the clock never makes one due."""
     match timing:
         case CronTiming(expression, zone, dst):
-            found = next_time(expression, _moment(after), zone, dst)
+            found = next_time(expression, _moment(floor(after)), zone, dst)
             return None if found is None else int(found.timestamp())
         case EveryTiming(seconds):
             return next_instant(seconds, after)
@@ -68,7 +69,7 @@ def previous_due(timing: Timing, before: float) -> int | None:
     """Return the last due instant strictly earlier than `before`; None if there is none."""
     match timing:
         case CronTiming(expression, zone, dst):
-            found = previous_time(expression, _moment(before), zone, dst)
+            found = previous_time(expression, _moment(ceil(before)), zone, dst)
             return None if found is None else int(found.timestamp())
         case EveryTiming(seconds):
             return previous_instant(seconds, before)
@@ -77,6 +78,7 @@ def previous_due(timing: Timing, before: float) -> int | None:
 
 
 def _moment(seconds: float) -> datetime:
+    """Return a moment; it has microseconds, so that a fraction just below a second would become that second."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -109,7 +109,7 @@ class Dispatch:
 
     async def occurrences(self, query: calls.Occurrences) -> calls.OccurrenceRows:
         """Read past and open occurrences."""
-        wanted = Wanted(query.targets, query.outcomes, query.since, query.at, query.limit)
+        wanted = Wanted(query.targets, query.outcomes, query.since, query.until, query.limit)
         rows = await self._store.occurrences(wanted)
         return calls.OccurrenceRows(occurrences=tuple(as_occurrence(*row) for row in rows))
 

@@ -56,13 +56,13 @@ class ScheduleMemory:
 class Wanted(NamedTuple):
     """Which occurrences are asked for, newest first. `targets`: addresses or projects, none: all.
 
-    `at`: those that cover this second (0: any); `since`: due then or later, seconds since the epoch.
+    `since`, `until`: those due in that time, in seconds since the epoch; 0: without a bound.
     """
 
     targets: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     since: float = 0
-    at: float = 0
+    until: float = 0
     limit: int = 100
 
 
@@ -130,9 +130,9 @@ def _conditions(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
     if wanted.since:
         parts.append("o.last >= ?")
         values.append(wanted.since)
-    if wanted.at:
-        parts.append("o.due <= ? AND o.last >= ?")
-        values += (wanted.at, wanted.at)
+    if wanted.until:
+        parts.append("o.due <= ?")
+        values.append(wanted.until)
     if wanted.targets:
         one = "(o.address = ? OR (o.address >= ? AND o.address < ?))"  # '0' is the character after '/'
         parts.append(f"({' OR '.join([one] * len(wanted.targets))})")

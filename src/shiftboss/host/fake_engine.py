@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shiftboss.core.errors import HostError
-from shiftboss.core.facts import EngineFacts, EngineProcess, EngineUnit
+from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit
 from shiftboss.core.wire import Entry, fingerprint, read_manifest
 from shiftboss.host.fake_faults import Faults
 from shiftboss.host.fake_files import FakeFiles
@@ -52,6 +52,7 @@ class FakeEngine:
         self.manifests = manifests
         self.scripts: dict[str, Script] = {}
         self.asked: list[str] = []
+        self.timed: dict[str, EngineSchedule] = {}
         self.refuses: dict[str, str] = {}
         self._files, self._clock, self._faults = files, clock, faults
         self._units: dict[str, _Unit] = {}
@@ -72,6 +73,9 @@ class FakeEngine:
             return None
         self._advance()
         return EngineFacts("test", tuple(_told(unit, self._clock) for unit in self._units.values()))
+
+    def schedules(self) -> tuple[EngineSchedule, ...]:
+        return () if self.down else tuple(self.timed.values())
 
     def reload(self) -> Mapping[str, str]:
         self._faults.reach("engine.reload")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client, NotRunningError
-from shiftboss.core.facts import EngineFacts, EngineProcess, EngineUnit
+from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit
 
 
 class NativeEngine:
@@ -22,6 +22,14 @@ class NativeEngine:
             return None
         units = tuple(_unit(unit) for project in status.projects for unit in project.units)
         return EngineFacts(status.version, units, status.troubles)
+
+    def schedules(self) -> tuple[EngineSchedule, ...]:
+        """Return its schedules; none if nobody listens."""
+        try:
+            with Client(self._path) as client:
+                return tuple(map(_schedule, client.schedules().schedules))
+        except NotRunningError:
+            return ()
 
     def reload(self) -> Mapping[str, str]:
         """Have the manifest read again; return what is wrong with files of it, by their names."""
@@ -42,6 +50,23 @@ class NativeEngine:
         """Have processes replaced."""
         with Client(self._path) as client:
             client.restart(target)
+
+
+def _schedule(found: calls.ScheduleStatus) -> EngineSchedule:
+    last = found.last
+    return EngineSchedule(
+        address=found.address,
+        next=found.next,
+        running=len(found.running),
+        paused=found.paused,
+        trouble=found.error or found.halted,
+        due=last.due if last else None,
+        began=last.began if last else None,
+        ended=last.ended if last else None,
+        outcome=last.outcome if last else None,
+        exit_status=last.exit_status if last else None,
+        reason=last.reason if last else "",
+    )
 
 
 def _unit(unit: calls.UnitStatus) -> EngineUnit:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from shiftboss.core.facts import (
     EngineAccount,
     EngineFacts,
+    EngineSchedule,
     Finished,
     Listener,
     PathFacts,
@@ -231,6 +232,10 @@ class Engine(Protocol):
 
     def facts(self) -> EngineFacts | None:
         """Return everything it runs, live; None if it does not run."""
+        ...
+
+    def schedules(self) -> tuple[EngineSchedule, ...]:
+        """Return its schedules, live; none if it does not run."""
         ...
 
     def reload(self) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from shiftboss.core.errors import ShiftbossError
-from shiftboss.core.facts import Usage
+from shiftboss.core.facts import EngineSchedule, Usage
 from shiftboss.core.spec import Schedule, Site, Worker
 from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
@@ -39,7 +39,10 @@ class LastRun(Struct, frozen=True):
 
 
 class ScheduleReport(Struct, frozen=True):
-    """A schedule, when it runs next and when it ran last; times are ISO 8601 with offset."""
+    """A schedule, when it runs next and when it ran last; times are ISO 8601 with offset.
+
+    `state`: WAITING, RUNNING, PAUSED or HALTED, None where the backend cannot tell; `reason` says what is wrong.
+    """
 
     name: str
     backend: str
@@ -48,6 +51,8 @@ class ScheduleReport(Struct, frozen=True):
     command: str
     next: str | None
     last: LastRun | None
+    state: str | None = None
+    reason: str | None = None
 
 
 class ProjectReport(Struct, frozen=True):
@@ -83,7 +88,10 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     resolved = tuple(projects)
     workers = [unit for project in resolved for unit in project.units if isinstance(unit, Worker)]
     statuses, errors, troubles = _statuses(machine, site, workers)
-    observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
+    timed = any(unit.backend == "native" and isinstance(unit, Schedule) for p in resolved for unit in p.units)
+    schedules = machine.engines.connect(site.api_socket).schedules() if timed else ()
+    usage = machine.processes.usage() if workers else {}
+    observer = _Observer(machine, statuses, usage, {each.address: each for each in schedules})
     reports = tuple(observer.project(project) for project in resolved)
     return Report(reports, (*errors, *observer.errors), troubles)
 
@@ -114,6 +122,7 @@ class _Observer:
     machine: Machine
     statuses: Mapping[str, tuple[ProcessStatus, ...]]
     usage: Mapping[int, Usage]
+    timed: Mapping[str, EngineSchedule]
 
     def __post_init__(self) -> None:
         self._children: dict[int, list[int]] = {}
@@ -168,6 +177,8 @@ class _Observer:
         return own + sum(self._memory(child) for child in self._children.get(pid, ()))
 
     def _schedule(self, schedule: Schedule) -> ScheduleReport:
+        if schedule.backend == "native":
+            return self._timed(schedule, self.timed.get(schedule.address))
         return ScheduleReport(
             schedule.name,
             schedule.backend,
@@ -177,6 +188,31 @@ class _Observer:
             self._next(schedule),
             self._last(schedule),
         )
+
+    def _timed(self, schedule: Schedule, found: EngineSchedule | None) -> ScheduleReport:
+        """Report a schedule of our own engine."""
+        state, reason = _state(found) if found else (None, None)
+        return ScheduleReport(
+            schedule.name,
+            schedule.backend,
+            schedule.times,
+            schedule.timezone or str(self._zone),
+            shown(schedule.argv),
+            self._iso(found.next) if found else self._next(schedule),
+            self._last_of(found) if found and found.outcome else None,
+            state,
+            reason,
+        )
+
+    def _last_of(self, found: EngineSchedule) -> LastRun:
+        began, ended = found.began, found.ended
+        duration = round(ended - began, 3) if began is not None and ended is not None else None
+        return LastRun(self._iso(found.due), self._iso(began), duration, found.exit_status, found.outcome)
+
+    def _iso(self, moment: float | None) -> str | None:
+        if moment is None:
+            return None
+        return datetime.fromtimestamp(moment, self._zone).isoformat(timespec="seconds")
 
     def _next(self, schedule: Schedule) -> str | None:
         from shiftboss.setup.due import (
@@ -197,3 +233,13 @@ class _Observer:
             return None
         moment = datetime.fromtimestamp(written, UTC).astimezone(self._zone)
         return LastRun(started=moment.isoformat(timespec="seconds"))
+
+
+def _state(found: EngineSchedule) -> tuple[str, str | None]:
+    """Return the state of a schedule, and what is wrong with it."""
+    if found.trouble:
+        return "HALTED", found.trouble
+    if found.paused:
+        return "PAUSED", f"paused by {found.paused}"
+    bad = found.outcome not in (None, "ran", "skipped")
+    return ("RUNNING" if found.running else "WAITING"), (found.reason or found.outcome) if bad else None

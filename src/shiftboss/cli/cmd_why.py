@@ -1,0 +1,71 @@
+"""The command `shiftboss why`."""
+
+from datetime import datetime, tzinfo
+
+import click
+
+from shiftboss.api.calls import Occurrence, Occurrences, ScheduleStatus
+from shiftboss.api.client import Client
+from shiftboss.cli.occurrence_lines import explained, failed
+from shiftboss.cli.occurrence_lines import row as occurrence_row
+from shiftboss.cli.output import duration, print_json
+from shiftboss.cli.session import open_session
+from shiftboss.cli.targets import complete_target, require_native_schedule
+from shiftboss.core.log_lines import parse_since
+
+_SHOWN = 20
+
+
+@click.command("why", epilog="shiftboss why myapp/backup 02:00")
+@click.argument("target", metavar="PROJECT/SCHEDULE", shell_complete=complete_target)
+@click.argument("time", required=False, metavar="[TIME]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, target: str, time: str | None, as_json: bool) -> None:
+    """Tell what became of an occurrence and why: the last one, or those of the minute of TIME.
+
+    TIME: 14:30 (today, or yesterday if that is still to come), 2026-11-23T14:30, 2h (ago). Backend native only.
+    """
+    session = open_session(ctx, json=as_json)
+    require_native_schedule(session, target)
+    clock = session.machine.clock
+    zone, now = clock.zone(), clock.now()
+    with Client(session.site.api_socket) as client:
+        [status] = client.schedules(target).schedules
+        at = parse_since(time, now).timestamp() if time else 0.0
+        rows = _rows(client, target, at)
+    if as_json:
+        print_json([occurrence_row(each, zone) for each in rows])
+        return
+    for each in rows:
+        for line in explained(each, zone):
+            session.console.print(line, colour="red" if failed(each) and line.endswith(".") else None)
+    if not rows:
+        session.console.print(_nothing(target, at, zone))
+    session.console.print(_following(status, now))
+
+
+def _rows(client: Client, target: str, at: float) -> list[Occurrence]:
+    """Return the occurrences of the minute of a time, oldest first; without a time the latest of all."""
+    if not at:
+        return list(client.occurrences(Occurrences(targets=(target,), limit=1)).occurrences)
+    query = Occurrences(targets=(target,), since=at - at % 60, until=at - at % 60 + 59, limit=_SHOWN)
+    return list(reversed(client.occurrences(query).occurrences))
+
+
+def _nothing(target: str, at: float, zone: tzinfo) -> str:
+    if not at:
+        return f"{target} was never due yet."
+    return f"{target} was not due at {datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}, or that is no longer remembered."
+
+
+def _following(status: ScheduleStatus, now: datetime) -> str:
+    """Return what comes next, and what is in its way."""
+    if status.halted:
+        return f"It is stopped ({status.halted}); once that is mended: shiftboss resume {status.address}"
+    if status.paused:
+        return f"It is paused by {status.paused}; again with: shiftboss resume {status.address}"
+    if status.next is None:
+        return f"The clock makes it never due ({status.when})."
+    at = datetime.fromtimestamp(status.next, now.tzinfo)
+    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration((at - now).total_seconds())} ({status.when})."
