@@ -154,7 +154,9 @@ def test_a_browser_shows_the_progress_by_itself(newsletter: Newsletter, tmp_path
         browser.open(newsletter.url)
         wait_until(lambda: browser.ask("document.querySelector('button')?.innerText"), 20, what="the button")
         browser.click("button")
-        wait_until(lambda: "Answered in" in browser.ask("document.getElementById('answer').innerText"), 20)
+        wait_until(
+            lambda: "Answered in" in browser.ask("document.getElementById('answer')?.innerText ?? ''"), 20
+        )
         seen = set()
 
         def reached() -> bool:
@@ -164,7 +166,9 @@ def test_a_browser_shows_the_progress_by_itself(newsletter: Newsletter, tmp_path
         wait_until(reached, 60, what="the bar at 1000")
         assert len(seen) > 4, "it did not move step by step"
         assert browser.ask("document.querySelectorAll('#workers tr').length") == 2
-        wait_until(lambda: "1000 of 1000" in browser.ask("document.getElementById('spoken').innerText"), 10)
+        wait_until(
+            lambda: "1000 of 1000" in browser.ask("document.getElementById('spoken')?.innerText ?? ''"), 10
+        )
         if place := os.environ.get("SHIFTBOSS_SCREENSHOT"):
             browser.screenshot(Path(place))
 
