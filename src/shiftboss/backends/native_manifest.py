@@ -1,7 +1,7 @@
 """A worker as an entry of the manifest: what keeper and engine are told of it."""
 
 from shiftboss.core.spec import Account, Project, Site, Worker
-from shiftboss.core.wire import Entry, Policy, StopTerms, manifest_text, with_revision
+from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
 _UMASK = 0o022
 
@@ -41,7 +41,7 @@ def entry_of(worker: Worker) -> Entry:
             env_file=worker.env_file,
             environment=dict(project.environment) | dict(worker.environment),
             umask=_UMASK,
-            processes_max=worker.processes,
+            processes_max=max(worker.processes, worker.scale_max),
             stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
             policy=_policy(worker),
         )
@@ -66,4 +66,11 @@ def _policy(worker: Worker) -> Policy:
         log_backups=worker.log.backups,
         log_total_bytes=worker.project.log_total_bytes,
         exit_meanings={str(code): words for code, words in worker.exit_meanings},
+        grants=grants_of(worker.project),
     )
+
+
+def grants_of(project: Project) -> Grants:
+    """Return who may look at and control the units of a project, beside its own user."""
+    operators, viewers = project.operators, project.viewers
+    return Grants(operators.users, operators.groups, viewers.users, viewers.groups)

@@ -109,6 +109,10 @@ class Accounts(Protocol):
         """Return the account, None if there is none of that name."""
         ...
 
+    def group(self, name: str) -> int | None:
+        """Return the id of a group, None if there is none of that name."""
+        ...
+
     def own(self) -> Account:
         """Return the account this program runs as."""
         ...
