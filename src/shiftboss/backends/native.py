@@ -174,7 +174,8 @@ def _stopped(unit: EngineUnit) -> tuple[str, ...]:
 def live(worker: Worker, unit: EngineUnit | None) -> tuple[ProcessStatus, ...]:
     """Return the processes of a worker as the engine tells them; state None for one that it does not have."""
     found = {process.number: process for process in (unit.processes if unit else ())}
-    numbers = sorted({*range(1, worker.processes + 1), *found})
+    count = worker.processes if unit is None or unit.override is None else unit.override
+    numbers = sorted({*range(1, count + 1), *found})
     return tuple(
         _status(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
     )

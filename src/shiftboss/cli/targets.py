@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import CompletionItem
 
+from shiftboss.cli import guest
 from shiftboss.cli.session import Session, open_session
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.names import Target, parse_target
 from shiftboss.core.spec import Unit
+from shiftboss.setup.live import as_scaled
 from shiftboss.setup.selection import Selection, combined, select
 from shiftboss.setup.units import Resolved, resolve
 
@@ -51,7 +53,9 @@ def usable_projects(session: Session, name: str | None) -> tuple[list[str], list
 def selections(session: Session, targets: Sequence[str]) -> tuple[Selection, ...]:
     """Return the workers that targets mean, each once; raises UserError if one of them means none."""
     parsed = [parse_target(text) for text in targets]
-    return combined([part for target in parsed for part in select(resolve_target(session, target), target)])
+    projects = {target.project: resolve_target(session, target) for target in parsed}
+    scaled = {name: as_scaled(session.machine, session.site, found) for name, found in projects.items()}
+    return combined([part for target in parsed for part in select(scaled[target.project], target)])
 
 
 def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -66,7 +70,10 @@ def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 def _names(ctx: click.Context) -> list[str]:
     try:
-        entries = open_session(ctx).catalog.entries
+        session = open_session(ctx)
+        if session.is_guest:
+            return guest.names(session)
+        entries = session.catalog.entries
     except ShiftbossError:
         return []
     units = [

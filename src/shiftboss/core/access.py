@@ -18,6 +18,7 @@ about, which its arguments name as `targets` or `target`; `admin`: it is about t
 Level = Literal["none", "read", "operate"]
 
 GROUP = "shiftboss"
+OTHER_BACKENDS = "Units on Supervisor and cron are root's alone to control."
 _ONLY_ROOT = "Only root and members of the group shiftboss may: use sudo, or ask whoever runs this server."
 
 
@@ -105,7 +106,7 @@ def no_such_project(name: str, known: Iterable[str]) -> UserError:
     """Return the error for a project that does not exist, or not for the caller: nobody can tell which."""
     return UserError(
         f"no unit of project '{name}' runs here{suggest(name, known)}",
-        hint="See what runs with: shiftboss status",
+        hint=f"See what runs with: shiftboss status. {OTHER_BACKENDS}",
     )
 
 

@@ -240,7 +240,7 @@ class Fleet:
         near = suggest(target.unit or "", own)
         return UserError(
             f"{target.project} has no unit '{target.unit}'{near}",
-            hint=f"Its units: {', '.join(sorted(own))}.",
+            hint=f"Its units here: {', '.join(sorted(own))}. {access.OTHER_BACKENDS}",
         )
 
 

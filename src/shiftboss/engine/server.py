@@ -13,7 +13,7 @@ import msgspec
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Error, ErrorKind, Response
-from shiftboss.core.access import Caller, is_stranger
+from shiftboss.core.access import OTHER_BACKENDS, Caller, is_stranger
 from shiftboss.core.errors import DeniedError, HostError, ShiftbossError, UserError
 from shiftboss.engine.callers import MOST_CONNECTIONS, Callers, Usage
 from shiftboss.engine.dispatch import Dispatch
@@ -86,7 +86,7 @@ class Server:
 
 _STRANGER = (
     "Root can name you under [project] operators or viewers in the file of a project. "
-    "Units on Supervisor and cron are root's alone: use sudo."
+    f"{OTHER_BACKENDS} As root: use sudo."
 )
 
 

@@ -411,7 +411,9 @@ def test_a_flood_hurts_nobody_else(rig: EngineRig, who: str, words: str, times: 
     finally:
         flood.kill()
         output = flood.communicate()[0]
-    print(f"{who}: {output.strip()} connections, {asked_for} answers to root, slowest {slowest * 1000:.0f} ms")
+    print(
+        f"{who}: {output.strip()} connections, {asked_for} answers to root, slowest {slowest * 1000:.0f} ms"
+    )
     assert int(output) >= 1000
     assert asked_for > 5
     assert slowest < 3

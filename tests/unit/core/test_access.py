@@ -12,7 +12,9 @@ from shiftboss.core.access import Access, Caller, Projects, Rights, allowed, lev
 from shiftboss.core.errors import DeniedError, UserError
 from shiftboss.core.wire import Entry, Grants, Policy
 
-SHOP = Rights(1001, Grants(operators=(2001,), operator_groups=(3001,), viewers=(2002,), viewer_groups=(3002,)))
+SHOP = Rights(
+    1001, Grants(operators=(2001,), operator_groups=(3001,), viewers=(2002,), viewer_groups=(3002,))
+)
 BLOG = Rights(1002)
 RIGHTS = {"shop": SHOP, "blog": BLOG}
 ROOT = Caller(0, frozenset({0}), is_admin=True)
@@ -62,7 +64,9 @@ def test_what_does_not_exist_is_nobodys_but_an_administrators(need: Access) -> N
 
 def test_an_operator_who_is_a_viewer_too_is_an_operator() -> None:
     assert level(Caller(7), Rights(1, Grants(operators=(7,), viewers=(7,)))) == "operate"
-    assert level(Caller(8, frozenset({9})), Rights(1, Grants(operator_groups=(9,), viewers=(8,)))) == "operate"
+    assert (
+        level(Caller(8, frozenset({9})), Rights(1, Grants(operator_groups=(9,), viewers=(8,)))) == "operate"
+    )
 
 
 def test_a_number_is_a_user_or_a_group_never_both() -> None:
@@ -91,7 +95,11 @@ def test_an_administrator_is_asked_nothing() -> None:
 def test_who_names_nothing_means_everything_that_is_theirs_for_this_call() -> None:
     both = Caller(2002, frozenset({77}))
     projects = projects_of(
-        [entry("shop/q", 1001, SHOP.grants), entry("blog/q", 1002, Grants(operators=(2002,))), entry("x/q", 9)]
+        [
+            entry("shop/q", 1001, SHOP.grants),
+            entry("blog/q", 1002, Grants(operators=(2002,))),
+            entry("x/q", 9),
+        ]
     )
     assert narrowed(both, "read", (), projects) == ("blog", "shop")
     assert narrowed(both, "operate", (), projects) == ("blog",)
@@ -111,7 +119,9 @@ def test_what_is_about_the_server_is_denied_to_all_but_administrators() -> None:
 
 @pytest.mark.parametrize("need", ["read", "operate"])
 @pytest.mark.parametrize("form", ["{}", "{}/queue", "{}/queue:1"])
-def test_a_project_of_others_and_one_that_does_not_exist_cannot_be_told_apart(need: Access, form: str) -> None:
+def test_a_project_of_others_and_one_that_does_not_exist_cannot_be_told_apart(
+    need: Access, form: str
+) -> None:
     said = []
     for name in ("shop", "sh0p"):
         with pytest.raises(UserError) as caught:
@@ -163,7 +173,9 @@ def test_nothing_that_is_not_allowed_ever_comes_out(
 
 
 @given(callers, grants, ids)
-def test_who_controls_may_look_and_more_grants_never_take_away(caller: Caller, found: Grants, user: int) -> None:
+def test_who_controls_may_look_and_more_grants_never_take_away(
+    caller: Caller, found: Grants, user: int
+) -> None:
     rights = Rights(user, found)
     if allowed(caller, "operate", rights):
         assert allowed(caller, "read", rights)
