@@ -53,7 +53,10 @@ def is_guest(files: Files, accounts: Accounts, site: Site) -> bool:
 
 def _is_furnished(files: Files, site: Site) -> bool:
     """Tell whether a user has a shiftboss of one's own."""
-    return any(files.stat(path) is not None for path in (site.config_file, site.projects_d, site.api_socket))
+    try:
+        return any(files.stat(path) for path in (site.config_file, site.projects_d, site.api_socket))
+    except HostError:  # the home directory of somebody else, as `sudo -u` leaves it
+        return False
 
 
 def _server_of_root(files: Files, own: Site) -> Site:
