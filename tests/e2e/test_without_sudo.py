@@ -141,6 +141,12 @@ def test_roots_number_and_one_that_was_scaled_without_root(town: Town) -> None:
     town.server.ok("restart", queue)
     assert town.states(town.operator)[queue] == ["RUNNING"]
 
+    grants = f'operators = ["@{town.operator}"]\n'
+    town.shop.declare(f"{grants}[workers.queue]\n{COMMAND}processes = 2\nscale_max = 3\n")
+    town.ok(town.operator, "scale", queue, "3")
+    town.server.ok("apply")  # it changes who may, not how many run
+    assert town.states(town.operator)[queue] == ["RUNNING"] * 3
+
     town.server.ok("scale", queue, "2")
     assert town.states(town.operator)[queue] == ["RUNNING", "RUNNING"]
     refused = town.run(town.operator, "scale", queue, "4")

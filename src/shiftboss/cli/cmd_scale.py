@@ -2,7 +2,6 @@
 
 import click
 
-from shiftboss.api.client import Client
 from shiftboss.cli import guest
 from shiftboss.cli.cmd_setup import count, set_up
 from shiftboss.cli.making import dry_run_option, json_option
@@ -47,8 +46,10 @@ def command(ctx: click.Context, target: str, number: int, dry_run: bool, as_json
 
 def _end_override(session: Session, worker: Worker) -> None:
     """What root says holds: a number that somebody set without root is forgotten."""
-    facts = session.machine.engines.connect(session.site.api_socket).facts()
+    if worker.backend != "native":
+        return
+    engine = session.machine.engines.connect(session.site.api_socket)
+    facts = engine.facts()
     units = facts.units if facts else ()
     if any(unit.address == worker.address and unit.override is not None for unit in units):
-        with Client(session.site.api_socket) as client:
-            client.scale(worker.address, worker.processes)
+        engine.scale(worker.address, worker.processes)

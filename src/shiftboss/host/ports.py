@@ -256,6 +256,10 @@ class Engine(Protocol):
         """Have processes replaced; does not wait."""
         ...
 
+    def scale(self, target: str, processes: int) -> None:
+        """Have so many processes of a worker until its file says another number than now; does not wait."""
+        ...
+
 
 class Engines(Protocol):
     """Finds the native engine."""

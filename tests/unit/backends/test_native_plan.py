@@ -168,6 +168,23 @@ def test_a_worker_that_was_scaled_without_its_file_has_that_many_processes() -> 
     assert [process.process for process in live(worker, replace(unit, override=3))] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("scaled", [1, 3])
+def test_a_scale_without_the_file_stays_until_the_file_says_another_number(scaled: int) -> None:
+    shop = native_shop()
+    shop.set_up(replace(QUEUE, processes=2))
+    shop.machine.engine.scale("shop/queue", scaled)
+    assert shop.prepared_apply().plan.actions == ()
+
+    text = shop.machine.files.text(PROJECT_FILE)
+    shop.write_project(text.replace("processes = 2", "processes = 2\nscale_max = 5"))
+    change = shop.apply()
+    assert [(r.starts, r.ends) for r in change.plan.actions if isinstance(r, ReloadEngine)] == [((), ())]
+    assert len(states(shop)["shop/queue"]) == scaled
+
+    shop.set_up(replace(QUEUE, processes=4))
+    assert states(shop)["shop/queue"] == ["RUNNING"] * 4
+
+
 def test_one_process_more_restarts_none() -> None:
     shop = native_shop()
     shop.set_up(replace(QUEUE, processes=2))
