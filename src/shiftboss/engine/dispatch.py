@@ -126,7 +126,15 @@ class Dispatch:
     async def logs(self, query: calls.Logs) -> LogTails:
         """Read the last lines of logs."""
         units = self._loop.fleet.select_units(query.targets)
-        return LogTails(logs=tuple([await self._tail(unit.address, query.lines) for unit in units]))
+        found: list[LogLines] = []
+        room = _MOST_LOG_TEXT
+        for unit in units:
+            if room > 0:
+                found.append(await self._tail(unit.address, query.lines))
+                room -= sum(map(len, found[-1].lines))
+            else:
+                found.append(LogLines(target=unit.address, trouble=_TOO_MUCH_TEXT))
+        return LogTails(logs=tuple(found))
 
     async def _tail(self, entry: str, lines: int) -> LogLines:
         try:
@@ -195,6 +203,8 @@ class Dispatch:
 
 
 _MOST_FOLLOWED = 1000
+_MOST_LOG_TEXT = 16 * 1024 * 1024  # characters in one answer
+_TOO_MUCH_TEXT = "not shown: this is too much at once, ask for fewer logs or lines"
 
 
 def decode_args(request: calls.Request) -> calls.Struct:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from engine_rig import PYTHON, EngineRig, engine_rig
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from keeper_rig import until
 
 from shiftboss.api import calls
@@ -387,6 +389,51 @@ def _may_start(one: Client) -> bool:
         one.start("app/queue:1")
         return True
     return False
+
+
+ANY_TARGET = st.sampled_from(["app", "app/queue", "app/queue:1", "secrets", "secrets/vault", "", "../x", "*"])
+ANY_VALUE = st.one_of(
+    ANY_TARGET,
+    st.lists(ANY_TARGET, max_size=3),
+    st.integers(-1, 3),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+)
+ANY_NAME = st.sampled_from(
+    sorted({name for call in calls.CALLS.values() for name in call.args.__struct_fields__})
+)
+
+
+@given(
+    st.sampled_from(["viewer", "user of another project"]),
+    st.lists(
+        st.tuples(st.sampled_from([*calls.CALLS]), st.dictionaries(ANY_NAME, ANY_VALUE, max_size=3)),
+        min_size=5,
+        max_size=15,
+    ),
+)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_whatever_is_asked_nothing_of_others_is_touched(
+    rig: EngineRig, who: str, requests: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Any request in any form, from who may only look at `app`, or has nothing to do with it."""
+    before = {
+        address: pid for address, pid in pids(rig).items() if who == "viewer" or address.startswith("app/")
+    }
+    with connected(rig, who) as raw:
+        for number, (call, arguments) in enumerate(requests, 1):
+            answer = raw.ask(call, number, **arguments)
+            while answer.get("id") != number:
+                answer = raw.hear()
+            if call in ("reload", "shutdown"):
+                assert "error" in answer
+    now = pids(rig)
+    assert {address: now.get(address) for address in before} == before
 
 
 FLOOD = """
