@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MOST_CLIENTS = 200
 MOST_ORDINARY = 150  # of them: the others are kept for administrators
 _BACKLOG = 512
+_ACCEPTED_AT_ONCE = 16
 _MOST_AT_ONCE = 32  # requests of one client that are not answered yet
 _STREAM_ROOM = 1024 * 1024  # bytes that a client who listens to events may be behind
 _REPLY_ROOM = 32 * 1024 * 1024
@@ -46,7 +47,10 @@ class Server:
         listening = socket.socket(fileno=descriptor)
         listening.setblocking(False)
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        # asyncio accepts as many at once as its backlog says: few, so that others have their turn in between
+        server = await loop.create_server(lambda: Connection(self), sock=listening, backlog=_ACCEPTED_AT_ONCE)
+        listening.listen(_BACKLOG)
+        return server
 
     def admit(self, connection: "Connection", peer: socket.socket) -> tuple[Caller, str, Usage | None]:
         """Let a client in; return who it is, by name too, and what its user has in use (administrators: None).
