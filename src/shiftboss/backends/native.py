@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
-from shiftboss.backends.native_manifest import entry_of, manifest_path, render
+from shiftboss.backends.native_manifest import entry_of, manifest_path, render, with_grants
 from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.spec import Unit, UnitKind, Worker
@@ -49,7 +49,7 @@ class NativeBackend:
         assert before is None or isinstance(before, str)
         facts = answers[AskEngine()]
         assert facts is None or isinstance(facts, EngineFacts)
-        entries = tuple(entry_of(worker) for worker in workers)
+        entries = tuple(with_grants(wanted.project, entry_of(worker)) for worker in workers)
         file = _file(wanted, entries, before)
         difference = _Difference(wanted.project.name, entries, facts, before)
         difference.changes_file = bool(file.actions)
@@ -78,7 +78,7 @@ class _Difference:
         self._entries = {entry.address: entry for entry in entries}
         self._runs = facts is not None
         self._units = {unit.address: unit for unit in (facts.units if facts else ()) if _is_of(unit, project)}
-        self._before = _entries(project, before)
+        self._before = _entries_before(project, before)
         self.changes_file = False
 
     def plan(self) -> Plan:
@@ -148,7 +148,7 @@ class _Difference:
         return before.stop.wait_seconds if before else _LONGEST_STOP_SECONDS
 
 
-def _entries(project: str, text: str | None) -> dict[str, Entry]:
+def _entries_before(project: str, text: str | None) -> dict[str, Entry]:
     """Return the entries of a manifest by address, none where it cannot be read."""
     try:
         return {entry.address: entry for entry in read_manifest((text or "").encode(), project)}

@@ -66,11 +66,11 @@ def _policy(worker: Worker) -> Policy:
         log_backups=worker.log.backups,
         log_total_bytes=worker.project.log_total_bytes,
         exit_meanings={str(code): words for code, words in worker.exit_meanings},
-        grants=grants_of(worker.project),
     )
 
 
-def grants_of(project: Project) -> Grants:
-    """Return who may look at and control the units of a project, beside its own user."""
+def with_grants(project: Project, entry: Entry) -> Entry:
+    """Return an entry that says who may look at and control the project beside its own user; every one says it."""
     operators, viewers = project.operators, project.viewers
-    return Grants(operators.users, operators.groups, viewers.users, viewers.groups)
+    grants = Grants(operators.users, operators.groups, viewers.users, viewers.groups)
+    return entry._replace(policy=entry.policy._replace(grants=grants))
