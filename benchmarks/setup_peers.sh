@@ -4,9 +4,9 @@
 #
 #   setup_peers.sh DIR
 set -uo pipefail
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 mkdir -p "$1"
 peers=$(readlink -f "$1")
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 without() { echo "bench: going on without $1" >&2; }
 

@@ -181,12 +181,15 @@ def test_it_runs_reaps_tells_and_ends_with_nothing_left(up: Up, inside: tuple[st
     engine = next(pid for pid, line in up.family().items() if "shiftboss.engine" in line)
     os.kill(engine, signal.SIGKILL)
     up.until_said("the engine ended (-9)")
+    wait_until(
+        lambda: " | tick" in up.said.read_text().rpartition("(-9)")[2], what="output that is told again"
+    )
 
     assert up.end() == 0
 
     assert up.left() == []
     assert sorted(path.name for path in (up.directory / "etc/run").iterdir() if "lock" not in path.name) == []
-    said = up.until_said("shop/tick:1 ended: stopped", "shop/tick:2 ended: stopped", deadline=1)
+    said = up.until_said("shop/tick:1 ended: stopped", "shop/tick:2 ended: stopped", deadline=5)
     assert said.count(" started, pid ") == 2
     assert (up.directory / "logs/shop/tick.log").read_text().count("bye\n") == 2
 

@@ -186,8 +186,14 @@ def killed(project: TestProject, worker: str) -> str:
         return "\n".join(
             row["reason"] for row in rows if row["kind"] == "exit" and "in time" in row["reason"]
         )
-    lines = project.server.supervisord.output().splitlines()
-    return "\n".join(line for line in lines if "SIGKILL" in line and f"{project.name}_{worker}" in line)
+    lines = (
+        project.server.supervisord.output().splitlines()
+    )  # a kill of the test says SIGKILL too, but not "killing"
+    return "\n".join(
+        line
+        for line in lines
+        if "killing" in line and "SIGKILL" in line and f"{project.name}_{worker}" in line
+    )
 
 
 def stop_wait(project: TestProject, worker: str) -> int:

@@ -87,6 +87,33 @@ class Logs(Struct, frozen=True):
     follow: bool = False
 
 
+class Occurrences(Struct, frozen=True):
+    """Past and open occurrences of schedules, newest first. `outcomes` empty: all, also those without one.
+
+    `since`: due then or later; `at`: those that cover this second; both in seconds since the epoch, 0: any.
+    """
+
+    targets: Targets = ()
+    outcomes: Annotated[tuple[Annotated[str, Meta(max_length=20)], ...], Meta(max_length=10)] = ()
+    since: float = 0
+    at: float = 0
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+
+class RunNow(Struct, frozen=True):
+    """Run a schedule now. The answer comes with the outcome, at the latest after `wait_seconds`."""
+
+    target: Annotated[str, Meta(max_length=80)]
+    wait_seconds: Wait = 0
+
+
+class RunLog(Struct, frozen=True):
+    """The output of one run of a schedule, as far as its log still has it."""
+
+    target: Annotated[str, Meta(max_length=80)]
+    run: Annotated[int, Meta(ge=1)]
+
+
 # ---- replies
 
 
@@ -188,6 +215,7 @@ class Reloaded(Answer, frozen=True):
 class Event(Answer, frozen=True, omit_defaults=True):
     """Something that happened. `kind`: start, exit, failure, state, asked, config, trouble.
 
+    Of schedules: occurrence (it has an outcome), alert (`state`: failed, missed, slow, runaway, unknown, unwritten).
     `target` is an address (empty: the backend itself). For exits: `code` (minus the signal's number), `reason`,
     `started`. `who`, `uid`: the user who asked. `id` is 0 where it is not (yet) stored.
     """
@@ -231,6 +259,77 @@ class LogTails(Answer, frozen=True):
     """The last lines of every selected log; when following there are none: they come as items."""
 
     logs: tuple[LogLines, ...]
+
+
+class Occurrence(Answer, frozen=True, omit_defaults=True):
+    """One occurrence, or (`last` > `due`) `times` of them that share one fate (0: nobody counted).
+
+    `outcome`: ran, failed, timed_out, skipped, missed, unknown; None as long as there is none, then `stage` says how
+    far it has come. Times are seconds since the epoch; `lateness` in seconds. `cause`: what made it due, if not its
+    time. `excerpt`: the end of the output of a run that failed.
+    """
+
+    target: str
+    number: int
+    due: int
+    last: int
+    times: int = 1
+    stage: str = ""
+    outcome: str | None = None
+    reason: str = ""
+    exit_status: int | None = None
+    run: int = 0
+    attempt: int = 1
+    began: float | None = None
+    ended: float | None = None
+    lateness: float | None = None
+    cause: str = ""
+    memory_bytes: int | None = None
+    excerpt: str | None = None
+
+
+class OccurrenceRows(Answer, frozen=True):
+    """Occurrences, newest first."""
+
+    occurrences: tuple[Occurrence, ...]
+
+
+class ScheduleStatus(Answer, frozen=True):
+    """One schedule. `when`: its times in words; `next`: the next due second, None if the clock makes none.
+
+    `running` and `waiting`: occurrences without an outcome. `paused`: by whom; `halted`: why it was stopped as a
+    runaway; `error`: why the manifest's entry cannot be used. `last`: the latest occurrence with an outcome.
+    """
+
+    address: str
+    user: str
+    command: tuple[str, ...]
+    preset: str
+    log: str
+    when: str = ""
+    next: int | None = None
+    running: tuple[Occurrence, ...] = ()
+    waiting: int = 0
+    paused: str = ""
+    halted: str = ""
+    error: str = ""
+    last: Occurrence | None = None
+
+
+class Schedules(Answer, frozen=True):
+    """Every selected schedule."""
+
+    schedules: tuple[ScheduleStatus, ...]
+
+
+class Ran(Answer, frozen=True):
+    """What became of a run that somebody asked for; `outcome` is None if the wait ended before it had one."""
+
+    number: int
+    run: int = 0
+    outcome: str | None = None
+    reason: str = ""
+    exit_status: int | None = None
 
 
 class Version(Answer, frozen=True):
@@ -296,10 +395,17 @@ CALLS: dict[str, Call] = {
     "history": Call(History, HistoryRows, "read"),
     "events": Call(Select, Done, "read", item=Event),
     "logs": Call(Logs, LogTails, "read", item=LogLines),
+    "schedules": Call(Select, Schedules, "read"),
+    "occurrences": Call(Occurrences, OccurrenceRows, "read"),
+    "run_log": Call(RunLog, LogLines, "read"),
     "start": Call(Act, Changed, "operate"),
     "stop": Call(Act, Changed, "operate"),
     "restart": Call(Act, Changed, "operate"),
     "scale": Call(Scale, Changed, "operate"),
+    "run": Call(RunNow, Ran, "operate"),
+    "stop_runs": Call(Select, Done, "operate"),
+    "pause": Call(Select, Done, "operate"),
+    "resume": Call(Select, Done, "operate"),
     "reload": Call(Reload, Reloaded, "admin"),
     "shutdown": Call(Nothing, Done, "admin"),
 }

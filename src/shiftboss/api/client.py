@@ -128,6 +128,34 @@ class Client:
         """Return past events, newest first."""
         return self._ask("history", query, calls.HistoryRows)
 
+    def schedules(self, *targets: str) -> calls.Schedules:
+        """Return the status of all schedules, or of those that the targets mean."""
+        return self._ask("schedules", calls.Select(targets=targets), calls.Schedules)
+
+    def occurrences(self, query: calls.Occurrences) -> calls.OccurrenceRows:
+        """Return occurrences of schedules, newest first."""
+        return self._ask("occurrences", query, calls.OccurrenceRows)
+
+    def run_log(self, target: str, run: int) -> calls.LogLines:
+        """Return the output of one run of a schedule."""
+        return self._ask("run_log", calls.RunLog(target=target, run=run), calls.LogLines)
+
+    def run(self, target: str, *, wait_seconds: float = 0) -> calls.Ran:
+        """Run a schedule now; return what became of it, as far as the wait went."""
+        return self._ask("run", calls.RunNow(target=target, wait_seconds=wait_seconds), calls.Ran)
+
+    def stop_runs(self, *targets: str) -> calls.Done:
+        """End what runs of schedules."""
+        return self._ask("stop_runs", calls.Select(targets=targets), calls.Done)
+
+    def pause(self, *targets: str) -> calls.Done:
+        """Let schedules not run for now."""
+        return self._ask("pause", calls.Select(targets=targets), calls.Done)
+
+    def resume(self, *targets: str) -> calls.Done:
+        """Let schedules run again."""
+        return self._ask("resume", calls.Select(targets=targets), calls.Done)
+
     def logs(self, *targets: str, lines: int = 10) -> calls.LogTails:
         """Return the last lines of logs."""
         return self._ask("logs", calls.Logs(targets=targets, lines=lines), calls.LogTails)

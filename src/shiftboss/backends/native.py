@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
-from shiftboss.backends.native_manifest import entry_of, manifest_path, render, with_grants
+from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
 from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
-from shiftboss.core.spec import Unit, UnitKind, Worker
+from shiftboss.core.schedule_entry import schedule_of
+from shiftboss.core.spec import Site, Unit, UnitKind, Worker
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.wire import Entry, WireError, fingerprint, read_manifest
 
@@ -23,11 +24,11 @@ class NativeBackend:
     """The translator for our own engine."""
 
     name = "native"
-    kinds: frozenset[UnitKind] = frozenset({"worker"})
+    kinds: frozenset[UnitKind] = frozenset({"worker", "schedule"})
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""
-        return isinstance(unit, Worker) and unit.backend == self.name
+        return unit.backend == self.name
 
     def is_left_of(self, project: str, text: str) -> bool:
         """Tell whether a text that `queries` asked for is a file of ours for this project: a manifest always is."""
@@ -35,29 +36,31 @@ class NativeBackend:
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our manifest, the engine, the logs."""
-        workers = _workers(wanted)
         manifest = ReadFile(manifest_path(wanted.site, wanted.project.name))
-        return (manifest, AskEngine(), *native_log_queries(wanted, workers))
+        return (manifest, AskEngine(), *native_log_queries(wanted, wanted.units))
 
     def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
         """Return the actions that make the engine run exactly the wanted workers of this project."""
-        workers = _workers(wanted)
-        logs = plan_native_logs(wanted, workers, answers, override)
+        logs = plan_native_logs(wanted, wanted.units, answers, override)
         if logs.conflicts:
             return logs
         before = answers[ReadFile(manifest_path(wanted.site, wanted.project.name))]
         assert before is None or isinstance(before, str)
         facts = answers[AskEngine()]
         assert facts is None or isinstance(facts, EngineFacts)
-        entries = tuple(with_grants(wanted.project, entry_of(worker)) for worker in workers)
+        entries = tuple(
+            with_grants(wanted.project, entry)
+            for unit in wanted.units
+            for entry in _entries(unit, wanted.site)
+        )
         file = _file(wanted, entries, before)
         difference = _Difference(wanted.project.name, entries, facts, before)
         difference.changes_file = bool(file.actions)
         return merge((logs, file, difference.plan()))
 
 
-def _workers(wanted: Wanted) -> tuple[Worker, ...]:
-    return tuple(unit for unit in wanted.units if isinstance(unit, Worker))
+def _entries(unit: Unit, site: Site) -> tuple[Entry, ...]:
+    return (entry_of(unit),) if isinstance(unit, Worker) else entries_of(unit, site)
 
 
 def _file(wanted: Wanted, entries: tuple[Entry, ...], before: str | None) -> Plan:
@@ -92,7 +95,7 @@ class _Difference:
         return Plan(
             actions=(*([reload] if reload and self._matters(reload) else []), *starts),
             notes=tuple(note for name in same for note in _stopped(self._units[name])),
-            untouched=tuple(name for name in same if name not in started),
+            untouched=tuple(name for name in same if name not in started and schedule_of(name) == name),
         )
 
     def _matters(self, reload: ReloadEngine) -> bool:
@@ -119,7 +122,7 @@ class _Difference:
     def _starts(self, name: str) -> Iterable[str]:
         """Return a new unit, or the processes that a known one gets in addition."""
         if name not in self._units:
-            return (name,)
+            return (name,) if self._entries[name].policy.processes else ()
         known = {process.number for process in self._units[name].processes}
         wanted = range(1, self._count(name) + 1)
         return [f"{name}:{number}" for number in wanted if number not in known]

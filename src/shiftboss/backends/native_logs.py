@@ -9,7 +9,7 @@ from shiftboss.backends.contract import Wanted
 from shiftboss.backends.logs import may, not_a_directory, not_a_file, parent_of, path_facts
 from shiftboss.core.facts import Answers, EngineAccount, FindEngineAccount, PathFacts, Query, StatPath
 from shiftboss.core.plan import ChangeOwner, Conflict, MakeDirectory, Override, Plan, merge
-from shiftboss.core.spec import Account, Worker
+from shiftboss.core.spec import Account, Unit
 
 _SYSTEM_MODE, _OWN_MODE, _SHARED_MODE, _FILE_MODE = 0o2750, 0o750, 0o2770, 0o640
 _OTHERS = 0o007
@@ -17,20 +17,18 @@ _WRITE, _SEARCH = 2, 1
 _ROOT = 0
 
 
-def native_log_queries(wanted: Wanted, workers: tuple[Worker, ...]) -> tuple[Query, ...]:
+def native_log_queries(wanted: Wanted, units: tuple[Unit, ...]) -> tuple[Query, ...]:
     """Name what `plan_native_logs` must know."""
     directory = wanted.project.logs
-    if not workers:
+    if not units:
         return ()
-    paths = (directory, parent_of(directory), *(worker.log_path for worker in workers))
+    paths = (directory, parent_of(directory), *(unit.log_path for unit in units))
     return (FindEngineAccount(), *(StatPath(path) for path in paths))
 
 
-def plan_native_logs(
-    wanted: Wanted, workers: tuple[Worker, ...], answers: Answers, override: Override
-) -> Plan:
+def plan_native_logs(wanted: Wanted, units: tuple[Unit, ...], answers: Answers, override: Override) -> Plan:
     """Plan directory and log files such that the engine can write them and nobody else's file is touched."""
-    if not workers:
+    if not units:
         return Plan()
     engine = answers[FindEngineAccount()]
     assert isinstance(engine, EngineAccount)
@@ -38,7 +36,7 @@ def plan_native_logs(
     if facts is not None and facts.type != "directory":
         return Plan(conflicts=(not_a_directory(wanted, facts),))
     directory = _directory(wanted, facts, engine, override)
-    files = [_file(wanted, worker, path_facts(answers, worker.log_path), engine) for worker in workers]
+    files = [_file(wanted, unit, path_facts(answers, unit.log_path), engine) for unit in units]
     return merge((*files, directory))  # what stands in a log's place tells more than whose the directory is
 
 
@@ -70,25 +68,25 @@ def _closed(wanted: Wanted, facts: PathFacts) -> Conflict:
     )
 
 
-def _file(wanted: Wanted, worker: Worker, facts: PathFacts | None, engine: EngineAccount) -> Plan:
+def _file(wanted: Wanted, unit: Unit, facts: PathFacts | None, engine: EngineAccount) -> Plan:
     if facts is None or (facts.type == "file" and not wanted.site.system):
         return Plan()
     if facts.type != "file":
-        return Plan(conflicts=(not_a_file(worker.address, worker.log_path, facts),))
-    account = worker.project.account
+        return Plan(conflicts=(not_a_file(unit.address, unit.log_path, facts),))
+    account = unit.project.account
     if facts.uid == engine.uid:
         return Plan()
     if facts.uid in (_ROOT, account.uid):  # written by another backend before
-        own = ChangeOwner(worker.address, worker.log_path, "file", engine.uid, account.gid, _FILE_MODE)
+        own = ChangeOwner(unit.address, unit.log_path, "file", engine.uid, account.gid, _FILE_MODE)
         return Plan(actions=(own,))
-    return Plan(conflicts=(_foreign_file(worker, facts),))
+    return Plan(conflicts=(_foreign_file(unit, facts),))
 
 
-def _foreign_file(worker: Worker, facts: PathFacts) -> Conflict:
+def _foreign_file(unit: Unit, facts: PathFacts) -> Conflict:
     return Conflict(
-        worker.address,
-        worker.log_path,
-        f"{worker.log_path} belongs to uid {facts.uid}, and the engine cannot write there",
+        unit.address,
+        unit.log_path,
+        f"{unit.log_path} belongs to uid {facts.uid}, and the engine cannot write there",
         "Move it away, or give the project another log directory: [project] logs = … in its file.",
     )
 

@@ -1,6 +1,9 @@
-"""A worker as an entry of the manifest: what keeper and engine are told of it."""
+"""A unit as an entry of the manifest: what keeper and engine are told of it."""
 
-from shiftboss.core.spec import Account, Project, Site, Worker
+from typing import Any
+
+from shiftboss.core.schedule_entry import LANES, SCHEDULE, condition_of, options_of
+from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
 from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
 _UMASK = 0o022
@@ -23,29 +26,65 @@ def render(project: Project, entries: tuple[Entry, ...]) -> str:
 
 def entry_of(worker: Worker) -> Entry:
     """Return the entry of a worker, with its revision."""
-    project, account = worker.project, worker.project.account
     return with_revision(
         Entry(
+            **_account(worker.project, worker.environment),
             address=worker.address,
             argv=worker.argv,
-            user=account.name,
-            uid=account.uid,
-            gid=account.gid,
-            groups=_supplementary(account),
-            home=account.home,
-            shell=account.shell,
-            path=project.path,
-            directory=project.current,
-            current=project.current,
             revision="",
             env_file=worker.env_file,
-            environment=dict(project.environment) | dict(worker.environment),
             umask=_UMASK,
             processes_max=max(worker.processes, worker.scale_max),
             stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
             policy=_policy(worker),
         )
     )
+
+
+def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
+    """Return the entry of a schedule, and that of its condition if it has one; with their revisions."""
+    policy = Policy(
+        kind=SCHEDULE,
+        preset=schedule.preset,
+        processes=0,
+        log_path=schedule.log_path,
+        log_max_bytes=schedule.log.max_bytes,
+        log_backups=schedule.log.backups,
+        log_total_bytes=schedule.project.log_total_bytes,
+        options=options_of(schedule, site),
+    )
+    entry = Entry(
+        **_account(schedule.project, schedule.environment),
+        address=schedule.address,
+        argv=schedule.argv,
+        revision="",
+        umask=_UMASK,
+        processes_max=LANES,
+        stop=StopTerms(wait_seconds=float(schedule.policy.stop_seconds)),
+        policy=policy,
+    )
+    if not schedule.only_if:
+        return (with_revision(entry),)
+    asked = policy._replace(kind="helper", options={})
+    condition = entry._replace(address=condition_of(schedule.address), argv=schedule.only_if, policy=asked)
+    return (with_revision(entry), with_revision(condition))
+
+
+def _account(project: Project, environment: Environment) -> dict[str, Any]:
+    """Return what an entry says of its user and project."""
+    account = project.account
+    return {
+        "user": account.name,
+        "uid": account.uid,
+        "gid": account.gid,
+        "groups": _supplementary(account),
+        "home": account.home,
+        "shell": account.shell,
+        "path": project.path,
+        "directory": project.current,
+        "current": project.current,
+        "environment": dict(project.environment) | dict(environment),
+    }
 
 
 def _supplementary(account: Account) -> tuple[int, ...]:

@@ -173,6 +173,8 @@ class Agenda:
 
     def _close(self) -> None:
         self._is_closing = True
+        for begin in self._ledger.withdraw():
+            self._apply(begin.address, NeverStarted(begin.run))
         for address in list(self._tracks):
             self._apply(address, Closing())
 

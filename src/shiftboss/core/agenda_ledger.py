@@ -54,6 +54,15 @@ class Ledger:
         self._rows, self._marks, self._after = {}, {}, []
         return [save]
 
+    def withdraw(self) -> list[Begin]:
+        """Take back the starts that were not let go yet, and return them: these runs are never started."""
+        found = [effect for effect in self._after if isinstance(effect, Begin)]
+        self._after = [effect for effect in self._after if not isinstance(effect, Begin)]
+        for batch, (save, held) in self._batches.items():
+            found += [effect for effect in held if isinstance(effect, Begin)]
+            self._batches[batch] = (save, tuple(e for e in held if not isinstance(e, Begin)))
+        return found
+
     def _without_batch(self) -> Iterable[_After]:
         """Let go what waits for nothing: its rows may be in the last batch that is under way."""
         effects, self._after = tuple(self._after), []

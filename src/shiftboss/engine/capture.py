@@ -142,7 +142,10 @@ class Capture:
 
     def report(self) -> list[LogStatus]:
         """Return the state of every log."""
-        return [self._status(path, log) for path, log in self._logs.items()]
+        entries: dict[str, list[str]] = {}
+        for entry, path in self._paths.items():
+            entries.setdefault(path, []).append(entry)
+        return [self._status(path, log, tuple(entries.get(path, ()))) for path, log in self._logs.items()]
 
     @property
     def problem(self) -> str:
@@ -170,12 +173,11 @@ class Capture:
         directory = self._directories.setdefault(parent, LogDirectory(parent))
         return LogWriter(LogFile(directory, name, limits), self._record, self._pool.budget)
 
-    def _status(self, path: str, log: Log) -> LogStatus:
+    def _status(self, path: str, log: Log, entries: tuple[str, ...]) -> LogStatus:
         problem, stalled = log.problem, self._pool.stalled_seconds(log.place)
         if stalled:
             problem = f"cannot write to {path}: the disk has not answered for {stalled:.0f} s"
         streams = list(log.streams)
-        entries = tuple(entry for entry, key in self._paths.items() if key == path)
         lost = log.lost + sum(stream.stolen for stream in streams)
         return LogStatus(path, entries, len(streams), log.written, lost, log.rotations, problem)
 

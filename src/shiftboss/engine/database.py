@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shiftboss.api.calls import Event, History
+from shiftboss.core.agenda_values import Save
 from shiftboss.core.errors import HostError
+from shiftboss.core.occurrence import Row
+from shiftboss.engine import occurrences
+from shiftboss.engine.occurrences import Detail, ScheduleMemory, Wanted
 
 SCHEMA = 2
 KEPT_EVENTS = 100_000
@@ -65,6 +69,7 @@ class Memory:
 
     processes: dict[Key, ProcessMemory] = field(default_factory=dict)
     scales: dict[str, ScaleMemory] = field(default_factory=dict)
+    schedules: ScheduleMemory = field(default_factory=ScheduleMemory)
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Database:
         self.path = path
         self.moved_aside = ""
         self._connection: sqlite3.Connection | None = None
-        self._until_prune = 0
+        self._until_prune = self._until_rows_pruned = 0
 
     def load(self) -> Memory:
         """Return what is remembered."""
@@ -100,7 +105,7 @@ class Database:
                 row[0]: ScaleMemory(row[1], row[2])
                 for row in self._open().execute("SELECT entry, processes, instead_of FROM scale")
             }
-            return Memory(processes, scales)
+            return Memory(processes, scales, occurrences.read_memory(self._open()))
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction."""
@@ -111,6 +116,31 @@ class Database:
                 self._write_events(connection, batch.events)
                 _write_processes(connection, batch.processes)
                 _write_scales(connection, batch.scales)
+
+    def save(self, save: Save, details: Sequence[Detail]) -> None:
+        """Write what happened to schedules in one transaction, on disk for certain before it returns if `urgent`.
+
+        What is on disk may be started: a power cut must not forget it.
+        """
+        with self._errors("write"):
+            connection = self._open()
+            connection.execute(f"PRAGMA synchronous={'FULL' if save.urgent else 'NORMAL'}")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                occurrences.write_rows(connection, save.rows, save.marks)
+                occurrences.write_details(connection, details)
+                self._prune_rows(connection, len(save.rows))
+
+    def _prune_rows(self, connection: sqlite3.Connection, written: int) -> None:
+        self._until_rows_pruned -= written
+        if self._until_rows_pruned <= 0:
+            self._until_rows_pruned = occurrences.PRUNE_EVERY
+            occurrences.prune(connection, time.time())  # noqa: TID251 -- ages in a history are wall time
+
+    def occurrences(self, wanted: Wanted) -> list[tuple[Row, Detail | None]]:
+        """Return occurrences, newest first."""
+        with self._errors("read"):
+            return occurrences.read_rows(self._open(), wanted)
 
     def history(self, query: History, targets: Sequence[tuple[str, int]]) -> list[Event]:
         """Return events, newest first. `targets`: (address or project, process or 0), none: all."""
@@ -183,7 +213,7 @@ def _connect(path: str) -> sqlite3.Connection:
             "PRAGMA synchronous=NORMAL"
         )  # a kill loses nothing; a power cut at most the last moments
         connection.execute("PRAGMA cache_size=-256")
-        connection.executescript(_TABLES)
+        connection.executescript(_TABLES + occurrences.TABLES)
         _add_what_is_new(connection)
         connection.execute(f"PRAGMA user_version={SCHEMA}")
         os.chmod(path, 0o600)

@@ -14,11 +14,15 @@ from shiftboss.core import access
 from shiftboss.core.access import Caller
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
+from shiftboss.core.run_log import output_of
 from shiftboss.engine.answers import StatusReport
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import Database
 from shiftboss.engine.hub import Hub
 from shiftboss.engine.loop import Asked, Loop
+from shiftboss.engine.occurrences import Wanted
+from shiftboss.engine.schedule_answers import as_occurrence, schedules_status
+from shiftboss.engine.schedule_requests import chosen
 from shiftboss.engine.shell import RealShell
 from shiftboss.engine.store import Store
 from shiftboss.version import VERSION
@@ -89,6 +93,8 @@ class Dispatch:
                 return self._version()
             case "status", calls.Select() as select:
                 return self._status(select, caller)
+            case "schedules", calls.Select(targets):
+                return self._schedules(targets, caller)
         return None
 
     def post(self, client: Client, request_id: int, call: str, request: calls.Struct) -> None:
@@ -122,6 +128,26 @@ class Dispatch:
             address = target.project if target.unit is None else f"{target.project}/{target.unit}"
             targets.append((address, target.process or 0))
         return calls.HistoryRows(events=tuple(await self._store.history(query, targets)))
+
+    def _schedules(self, targets: tuple[str, ...], caller: Caller) -> calls.Schedules:
+        schedules = self._loop.schedules
+        if not caller.is_admin:  # all that is theirs was named for them, also what has no schedule
+            known = schedules.addresses()
+            targets = tuple(t for t in targets if "/" in t or any(a.startswith(f"{t}/") for a in known))
+            if not targets:
+                return calls.Schedules(schedules=())
+        return schedules_status(schedules, chosen(schedules.addresses(), targets), self._shell.wall())
+
+    async def occurrences(self, query: calls.Occurrences) -> calls.OccurrenceRows:
+        """Read past and open occurrences."""
+        wanted = Wanted(query.targets, query.outcomes, query.since, query.at, query.limit)
+        rows = await self._store.occurrences(wanted)
+        return calls.OccurrenceRows(occurrences=tuple(as_occurrence(*row) for row in rows))
+
+    async def run_log(self, query: calls.RunLog) -> LogLines:
+        """Read the output of one run."""
+        found = await self._tail(query.target, _MOST_LINES)
+        return replace(found, lines=tuple(output_of(found.lines, query.run)))
 
     async def logs(self, query: calls.Logs) -> LogTails:
         """Read the last lines of logs."""
@@ -181,6 +207,9 @@ class Dispatch:
             for file, words in self._loop.fleet.manifest_errors.items()
             if access.may_read(caller, file.removesuffix(".json"), self.projects)
         ]
+        for address, words in self._loop.schedules.errors.items():
+            if access.may_read(caller, address, self.projects):
+                found.append(words)
         if self._store.trouble:
             found.append(f"{self._store.trouble}; workers run on, but what happens is not remembered")
         if self._database.moved_aside:
@@ -205,6 +234,7 @@ class Dispatch:
 _MOST_FOLLOWED = 1000
 _MOST_LOG_TEXT = 16 * 1024 * 1024  # characters in one answer
 _TOO_MUCH_TEXT = "not shown: this is too much at once, ask for fewer logs or lines"
+_MOST_LINES = 100_000
 
 
 def decode_args(request: calls.Request) -> calls.Struct:

@@ -1,5 +1,6 @@
 """The lives of all processes: what the keeper reports goes through the table, what follows is done. Nothing waits."""
 
+from collections.abc import Callable
 from functools import partial
 
 from shiftboss.core import exit_reason, lifecycle, wire
@@ -24,7 +25,8 @@ class Lives:
         self.memory = memory
         self.boot = boot
         self.is_closing = False
-        self.telling = Telling(shell, self._told_change, self._end_if_all_gone)
+        self.others_live: Callable[[], bool] = lambda: False  # runs of schedules
+        self.telling = Telling(shell, self._told_change, self.end_if_all_gone)
         self._first_run = first_run
 
     # ---- the end
@@ -35,10 +37,12 @@ class Lives:
         for slot in list(self.fleet.slots()):
             self.apply(slot, lifecycle.Stop())
         self.shell.closing(is_lost=is_lost)
-        self.telling.put_off(self._end_if_all_gone)
+        self.telling.put_off(self.end_if_all_gone)
 
-    def _end_if_all_gone(self) -> None:
-        if self.is_closing and not any(lifecycle.is_alive(slot.process) for slot in self.fleet.slots()):
+    def end_if_all_gone(self) -> None:
+        """End the engine if nothing of anybody lives."""
+        living = any(lifecycle.is_alive(slot.process) for slot in self.fleet.slots())
+        if self.is_closing and not living and not self.others_live():
             self.shell.end()
 
     # ---- through the table

@@ -4,10 +4,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event
 from shiftboss.core import access, lifecycle, wire
+from shiftboss.core.agenda_values import Incoming
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.engine import manifest
 from shiftboss.engine.adoption import Adoption
@@ -16,11 +18,15 @@ from shiftboss.engine.fleet import Fleet
 from shiftboss.engine.lives import Lives
 from shiftboss.engine.manifest import Offers
 from shiftboss.engine.requests import Requests
+from shiftboss.engine.schedule_requests import ScheduleRequests
+from shiftboss.engine.schedules import Schedules
 from shiftboss.engine.shell_port import Key, Shell
 
 log = logging.getLogger(__name__)
 
 _RESYNC_SECONDS = 1.0
+RunReport = wire.Spawned | wire.Exited | wire.Gone | wire.SpawnFailed | wire.Held
+_ABOUT_RUNS = (wire.Spawned, wire.Exited, wire.Gone, wire.SpawnFailed, wire.Held)
 
 
 class Received(NamedTuple):
@@ -56,16 +62,41 @@ class Missed(NamedTuple):
     """Something that the keeper sent was lost on its way."""
 
 
-Message = Received | Rang | Asked | Lost | Missed
+class Scheduled(NamedTuple):
+    """Something for the schedules: the clock, or what became of a batch on its way to the disk."""
+
+    event: Incoming
+
+
+Message = Received | Rang | Asked | Lost | Missed | Scheduled
 
 
 class Loop:
     """Takes messages in their order. `post` may be called from anywhere in the engine, also by effects."""
 
-    def __init__(self, shell: Shell, memory: Memory, *, boot: str, first_run: int = 0) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        memory: Memory,
+        *,
+        boot: str,
+        first_run: int = 0,
+        zone: ZoneInfo = ZoneInfo("UTC"),  # noqa: B008 -- a constant
+    ) -> None:
         self._shell = shell
+        self._boot = boot
         self.lives = Lives(shell, memory, boot=boot, first_run=first_run)
         self.requests = Requests(self.lives)
+        self.schedules = Schedules(
+            shell,
+            memory.schedules,
+            boot=boot,
+            zone=zone,
+            post=lambda event: self.post(Scheduled(event)),
+            idle=self.lives.end_if_all_gone,
+        )
+        self.lives.others_live = self.schedules.is_busy
+        self._schedule_requests = ScheduleRequests(shell, self.schedules, self.lives)
         self.hello: wire.Hello | None = None
         self._inbox: deque[Message] = deque()
         self._is_draining = False
@@ -103,12 +134,17 @@ class Loop:
                     self.lives.apply(slot, lifecycle.Elapsed(epoch))
             case Asked():
                 self._asked(message)
+            case Scheduled(event):
+                self.schedules.take(event)
             case Missed():
                 self._sync_again_soon()
             case Lost():
-                if not self.lives.is_closing:
-                    log.error("the keeper is gone: nothing more is started", extra={"event": "keeper_lost"})
-                self._close(is_lost=True)
+                self._lost()
+
+    def _lost(self) -> None:
+        if not self.lives.is_closing:
+            log.error("the keeper is gone: nothing more is started", extra={"event": "keeper_lost"})
+        self._close(is_lost=True)
 
     # ---- clients
 
@@ -120,7 +156,7 @@ class Loop:
 
     def _carry_out(self, asked: Asked) -> None:
         requests, who, reply = self.requests, asked.who, asked.reply
-        requests.uid = asked.uid
+        requests.uid = self._schedule_requests.uid = asked.uid
         match asked.call, asked.request:
             case "start", calls.Act() as request:
                 requests.start(request, who, reply)
@@ -135,13 +171,16 @@ class Loop:
             case "shutdown", _:
                 requests.shutdown(who, reply)
             case _:
-                raise AssertionError(f"no such call: {asked.call}")
+                self._schedule_requests.carry_out(asked.call, asked.request, who, reply)
 
     # ---- the keeper
 
     def _received(self, report: wire.Report, descriptor: int) -> None:
         if self._adoption and isinstance(report, wire.Spawned | wire.Exited | wire.Gone):
             self._early.append(Received(report, descriptor))  # it is about a run that is not taken over yet
+            return
+        if isinstance(report, _ABOUT_RUNS) and self.schedules.owns(report.entry):
+            self._of_schedule(report, descriptor)
             return
         match report:
             case wire.Spawned():
@@ -156,6 +195,12 @@ class Loop:
                 self._held(report, descriptor)
             case _:
                 self._told(report, descriptor)
+
+    def _of_schedule(self, report: RunReport, descriptor: int) -> None:
+        if self._adoption and isinstance(report, wire.Held | wire.SpawnFailed):
+            self.schedules.keep(report, descriptor)
+        else:
+            self.schedules.report(report, descriptor)
 
     def _told(self, report: wire.Report, descriptor: int) -> None:
         """Take what is not about a single run."""
@@ -205,6 +250,7 @@ class Loop:
             entries.values()
         )  # first of all: rights that were taken are gone
         self._shell.limits_changed(list(entries.values()))
+        self.schedules.take_manifest(entries.values())
         if self._adoption:
             self._adoption.manifest(entries)
         elif not self.lives.is_closing:
@@ -239,6 +285,8 @@ class Loop:
         if self._adoption:
             adoption, self._adoption = self._adoption, None
             adoption.finish()
+            hello = self.hello or wire.Hello(0, "", 0, "")
+            self.schedules.begin(f"{self._boot}/{hello.pid}/{hello.started}")
             early, self._early = self._early, []
             for report, descriptor in early:
                 self._received(report, descriptor)
@@ -254,5 +302,6 @@ class Loop:
         self._shell.send(wire.Sync())
 
     def _close(self, *, is_lost: bool) -> None:
+        self.schedules.close()
         if not self.lives.is_closing or is_lost:
             self.lives.close(is_lost=is_lost)

@@ -24,8 +24,9 @@ class Offers:
     """Collects the entries of a manifest that is being sent."""
 
     def __init__(self) -> None:
-        self._serial = -1
+        self._serial = self._complete = -1
         self._entries: dict[str, wire.Entry] = {}
+        self._before: dict[str, wire.Entry] = {}  # the manifest of the serial `_complete`
 
     def add(self, offer: wire.Offer) -> None:
         """Take an entry; a new serial begins a new collection."""
@@ -36,9 +37,13 @@ class Offers:
     def complete(self, manifest: wire.Manifest) -> dict[str, wire.Entry] | None:
         """Return all entries of the manifest, None if some were missed."""
         entries = self._entries if self._serial == manifest.serial else {}
-        if len(entries) != manifest.total:
+        if manifest.base == self._complete:
+            gone = set(manifest.removed)
+            entries = {a: entry for a, entry in self._before.items() if a not in gone} | entries
+        if len(entries) != manifest.total or manifest.base not in (0, self._complete):
             return None
         self._serial, self._entries = -1, {}
+        self._complete, self._before = manifest.serial, entries
         return entries
 
 
@@ -79,7 +84,7 @@ def _add(lives: Lives, entry: wire.Entry, unit: Unit | None, difference: Differe
 
 
 def _change(lives: Lives, unit: Unit, entry: wire.Entry, difference: Difference) -> None:
-    needs_restart = unit.entry.revision != entry.revision
+    needs_restart = unit.is_worker and unit.entry.revision != entry.revision
     unit.become(entry)
     if unit.scale and unit.scale.instead_of != entry.policy.processes:  # the file has said something new
         unit.scale = None

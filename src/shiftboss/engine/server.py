@@ -208,6 +208,11 @@ class Connection(asyncio.Protocol):
             self._send(Response(request.id, reply=answer))
             return
         self._open.add(request.id)
+        self._begin_later(request, arguments)
+
+    def _begin_later(self, request: calls.Request, arguments: calls.Struct) -> None:
+        """Begin what takes a while."""
+        dispatch = self._server.dispatch
         match arguments:
             case calls.History():
                 self._run(request.id, self._answer(request.id, partial(dispatch.history, arguments)))
@@ -215,7 +220,11 @@ class Connection(asyncio.Protocol):
                 self._run(request.id, self._answer(request.id, partial(dispatch.logs, arguments)))
             case calls.Logs():
                 self._follow(request.id, dispatch.followed(arguments, self.caller))
-            case calls.Select():
+            case calls.Occurrences():
+                self._run(request.id, self._answer(request.id, partial(dispatch.occurrences, arguments)))
+            case calls.RunLog():
+                self._run(request.id, self._answer(request.id, partial(dispatch.run_log, arguments)))
+            case calls.Select() if request.call == "events":
                 dispatch.events(self, request.id, arguments)
             case _:
                 dispatch.post(self, request.id, request.call, arguments)

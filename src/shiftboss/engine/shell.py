@@ -12,13 +12,17 @@ from typing import Any
 
 from shiftboss.api.calls import Event
 from shiftboss.core import wire
+from shiftboss.core.agenda_values import Save
+from shiftboss.core.clock_gap import Moment
 from shiftboss.core.errors import HostError
-from shiftboss.core.rotation import LogLimits
+from shiftboss.engine.alarm import Alarm
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 from shiftboss.engine.hub import Hub
 from shiftboss.engine.keeper_link import KeeperLink, close_descriptor
 from shiftboss.engine.listeners import listener_of
+from shiftboss.engine.occurrences import Detail
+from shiftboss.engine.run_output import RunOutput, log_of
 from shiftboss.engine.shell_port import Key
 from shiftboss.engine.store import Store
 from shiftboss.engine.timers import Timers
@@ -42,6 +46,9 @@ class RealShell:
         self._loop, self._capture, self._store, self._hub = loop, capture, store, hub
         self._link: KeeperLink | None = None
         self._timers: Timers | None = None
+        self._alarm = Alarm(loop, self._rang)
+        self._on_alarm: Callable[[], None] = lambda: None
+        self._output = RunOutput(loop, capture)
         self._tasks: set[asyncio.Task[None]] = set()
         self.users: dict[int, str] = {}
         self._most_pipes = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARED_DESCRIPTORS
@@ -71,6 +78,16 @@ class RealShell:
 
     def wall(self) -> float:  # noqa: D102
         return time.time()  # noqa: TID251 -- labels of events
+
+    def moment(self) -> Moment:  # noqa: D102
+        return Moment(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))  # noqa: TID251 -- schedules go by it
+
+    def wake_at(self, wall: float, mono: float, then: Callable[[], None]) -> None:  # noqa: D102
+        self._on_alarm = then
+        self._alarm.set(wall, mono)
+
+    def _rang(self) -> None:
+        self._on_alarm()
 
     def jitter(self) -> float:  # noqa: D102
         return random.random()  # noqa: S311 -- spreads restarts, protects nothing
@@ -119,6 +136,24 @@ class RealShell:
 
     def finish(self, entry: wire.Entry, process: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
         self._spawn(self._finish(entry.address, process, run, then))
+
+    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:  # noqa: D102
+        if descriptor >= self._most_pipes:
+            close_descriptor(descriptor)
+            self._uncaptured += 1
+            return
+        self._output.begin(entry, lane, run, descriptor, line)
+
+    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:  # noqa: D102
+        self._output.end(entry, lane, run, line)
+
+    def tail_output(  # noqa: D102
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        self._output.tail(entry, lane, run, lines, then)
+
+    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
+        self._output.finish(entry, run, lambda: self._finish(entry.address, lane, run, then))
 
     def tail(self, entry: str, lines: int, then: Callable[[list[str]], None]) -> None:  # noqa: D102
         self._spawn(self._tail(entry, lines, then))
@@ -178,6 +213,9 @@ class RealShell:
     def record(self, event: Event, then: Callable[[], None] | None = None) -> None:  # noqa: D102
         self._store.record(event, then)
 
+    def save(self, save: Save, details: list[Detail], then: Callable[[str], None]) -> None:  # noqa: D102
+        self._store.save(save, details, then)
+
     def remember(self, key: Key, memory: ProcessMemory | None) -> None:  # noqa: D102
         self._store.remember(key, memory)
 
@@ -205,11 +243,7 @@ class RealShell:
 
     async def settle(self, seconds: float) -> None:
         """Wait until everything that was begun is done, at most so many seconds."""
+        self._alarm.close()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
-
-
-def log_of(entry: wire.Entry) -> tuple[str, LogLimits]:
-    """Return where the output of an entry goes (empty: nowhere) and how much of it is kept."""
-    policy = entry.policy
-    return policy.log_path, LogLimits(policy.log_max_bytes, policy.log_backups, policy.log_total_bytes)
+        await self._output.settle(seconds)

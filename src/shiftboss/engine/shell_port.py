@@ -5,7 +5,10 @@ from typing import Protocol
 
 from shiftboss.api.calls import Event
 from shiftboss.core import wire
+from shiftboss.core.agenda_values import Save
+from shiftboss.core.clock_gap import Moment
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
+from shiftboss.engine.occurrences import Detail
 
 Key = tuple[str, int]
 
@@ -19,6 +22,14 @@ class Shell(Protocol):
 
     def wall(self) -> float:
         """Return seconds since the epoch."""
+        ...
+
+    def moment(self) -> Moment:
+        """Return the three clocks."""
+        ...
+
+    def wake_at(self, wall: float, mono: float, then: Callable[[], None]) -> None:
+        """Call `then` at one of these times, and when the clock is set; it takes the place of any earlier wish."""
         ...
 
     def jitter(self) -> float:
@@ -53,6 +64,24 @@ class Shell(Protocol):
         """Read what is left in the output pipe of a run that is gone, then let it go."""
         ...
 
+    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:
+        """Write a line (none if empty) into a schedule's log, then capture the output of a run."""
+        ...
+
+    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
+        """Write a line behind everything that a run has written so far."""
+        ...
+
+    def tail_output(
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        """Hand over the last of what a run has written so far; none of it if the disk takes long."""
+        ...
+
+    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
+        """Read what is left of the output of a run, after all that was asked for it, then let it go."""
+        ...
+
     def tail(self, entry: str, lines: int, then: Callable[[list[str]], None]) -> None:
         """Hand over the last lines of an entry's log; none of them if the disk takes long."""
         ...
@@ -71,6 +100,10 @@ class Shell(Protocol):
 
     def record(self, event: Event, then: Callable[[], None] | None = None) -> None:
         """Put an event into the history; `then`: it is stored, or cannot be."""
+        ...
+
+    def save(self, save: Save, details: list[Detail], then: Callable[[str], None]) -> None:
+        """Store what happened to schedules; `then` gets "" once it is on disk, else why it is not."""
         ...
 
     def remember(self, key: Key, memory: ProcessMemory | None) -> None:

@@ -5,10 +5,14 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from shiftboss.api.calls import Event, History
+from shiftboss.core.agenda_values import Save
 from shiftboss.core.errors import HostError
+from shiftboss.core.occurrence import Row
 from shiftboss.engine.database import Batch, Database, Key, Memory, ProcessMemory, ScaleMemory
+from shiftboss.engine.occurrences import Detail, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +21,8 @@ RETRY_SECONDS = 5.0
 _MOST_KEPT = 5000  # events kept in memory while they cannot be written
 
 Then = Callable[[], None]
+OnSaved = Callable[[str], None]
+_T = TypeVar("_T")
 
 
 class Store:
@@ -33,6 +39,7 @@ class Store:
         self._pending, self._thens = Batch(), list[Then]()
         self._in_flight: list[Then] = []
         self._is_writing = False
+        self._saving: set[asyncio.Task[None]] = set()
         self._late: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
 
@@ -77,9 +84,35 @@ class Store:
         future = self._thread.submit(self._database.write, batch)
         future.add_done_callback(partial(self._from_thread, batch))
 
+    def save(self, save: Save, details: list[Detail], then: OnSaved) -> None:
+        """Write what happened to schedules; `then` gets why that failed, or "" once it is on disk."""
+        task = self._loop.create_task(self._save(save, details, then))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    async def _save(self, save: Save, details: list[Detail], then: OnSaved) -> None:
+        words = ""
+        future = self._loop.run_in_executor(self._thread, self._database.save, save, details)
+        try:
+            await asyncio.wait_for(asyncio.shield(future), LATE_SECONDS)
+        except HostError as error:
+            words = error.message
+        except TimeoutError:
+            words = f"cannot write {self._database.path}: the disk does not answer"
+            future.add_done_callback(_is_over)
+        if words:
+            log.error("%s", words, extra={"event": "store_failed"})
+        then(words)
+
+    async def occurrences(self, wanted: Wanted) -> list[tuple[Row, Detail | None]]:
+        """Return occurrences of schedules, newest first; raises HostError where the store cannot be read."""
+        return await self._read(partial(self._database.occurrences, wanted))
+
     async def history(self, query: History, targets: list[tuple[str, int]]) -> list[Event]:
         """Return past events; raises HostError where the store cannot be read."""
-        work = partial(self._database.history, query, targets)
+        return await self._read(partial(self._database.history, query, targets))
+
+    async def _read(self, work: Callable[[], _T]) -> _T:
         future = self._loop.run_in_executor(self._thread, work)
         try:
             return await asyncio.wait_for(asyncio.shield(future), LATE_SECONDS)
@@ -97,7 +130,7 @@ class Store:
         self.flush()
         end = self._loop.time() + LATE_SECONDS
         while (
-            (self._is_writing or not self._pending.is_empty())
+            (self._is_writing or self._saving or not self._pending.is_empty())
             and self._loop.time() < end
             and not self.trouble
         ):
@@ -160,3 +193,9 @@ class Store:
         thens.clear()
         for then in waiting:
             then()
+
+
+def _is_over(future: asyncio.Future[None]) -> None:
+    """Take note that a write that nobody waits for any more has ended, with an error or not."""
+    if not future.cancelled():
+        future.exception()

@@ -26,6 +26,7 @@ from shiftboss.engine.server import Server
 from shiftboss.engine.shell import RealShell
 from shiftboss.engine.store import Store
 from shiftboss.engine.timers import Timers
+from shiftboss.host.clock import RealClock
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ BUG = 70
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _END_SECONDS = 5.0
 _LOOK_FOR_PIPES_SECONDS = 0.25
+_HOPELESS_SECONDS = 60.0  # a disk that fills up is often cleared within that time
 
 
 class Engine:
@@ -70,7 +72,8 @@ class Engine:
             # the keeper may know runs that we have forgotten: begin past any of them
             first_run = int(time.monotonic() * 1000)
         shell = self._shell
-        loop = Loop(shell, memory or Memory(), boot=boot_id(), first_run=first_run)
+        zone = RealClock().zone()
+        loop = Loop(shell, memory or Memory(), boot=boot_id(), first_run=first_run, zone=zone)
         link = KeeperLink(
             self._keeper,
             self._aio,
@@ -98,8 +101,17 @@ class Engine:
             lost.cancel()
 
     async def _until_no_pipe_is_left(self) -> None:
-        """Without a keeper nobody tells who is gone; while a pipe is open somebody may still write."""
-        while not self._shell.is_lost or any(log.pipes for log in self._capture.report()):  # noqa: ASYNC110 -- only without a keeper
+        """Without a keeper nobody tells who is gone; while a pipe is open somebody may still write.
+
+        If no log of them can be written any more, its directory gone or its disk full, we do not wait for ever.
+        """
+        hopeless_since = self._aio.time()
+        while not self._shell.is_lost or (open_logs := [log for log in self._capture.report() if log.pipes]):
+            if not self._shell.is_lost or not all(log.problem for log in open_logs):
+                hopeless_since = self._aio.time()
+            elif self._aio.time() - hopeless_since > _HOPELESS_SECONDS:
+                log.error("the keeper is gone and output is lost: %s", open_logs[0].problem)
+                break
             await asyncio.sleep(_LOOK_FOR_PIPES_SECONDS)
         self._shell.on_end.set()
 

@@ -33,6 +33,7 @@ from shiftboss.keeper.runs import Runs
 
 _SAY_SECONDS = 10.0
 _STRAYS_SECONDS = 5.0
+_REMOVED_MOST = 1000  # their addresses go into one message
 
 
 class Keeper:
@@ -57,6 +58,7 @@ class Keeper:
         self._link = Link(self._loop, self._engine)
         self._runs = Runs(self._loop, self._nursery, self._instance, files, self._link.post)
         self._releases = Releases(self._loop, self._nursery, self._tell_release)
+        self._started = time.monotonic()
         self._stopping = self._finishing = False
 
     def _stop_leftovers(self, book: journal.Journal, tree: cgroup.Tree | None) -> None:
@@ -110,7 +112,8 @@ class Keeper:
 
     def _tell_everything(self) -> None:
         post, path = self._link.post, f"{self._options.run}/api.sock"
-        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, tuple(self._degraded))
+        degraded = tuple(self._degraded)
+        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, degraded, self._started)
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
         for project in self._releases.paths:
@@ -123,25 +126,32 @@ class Keeper:
         if self._finishing:
             self._link.post_end()
 
-    def _tell_manifest(self) -> None:
-        for address in self._manifest.entries:
-            self._link.post(("offer", address), partial(self._offer, address))
-        self._link.post(("manifest",), self._summary)
+    def _tell_manifest(self, told: manifest.Manifest = manifest.EMPTY) -> None:
+        """Offer what differs from what was told before."""
+        removed = tuple(told.entries.keys() - self._manifest.entries.keys())
+        if len(removed) > _REMOVED_MOST:
+            told, removed = manifest.EMPTY, ()
+        for address, entry in self._manifest.entries.items():
+            if told.entries.get(address) is not entry:
+                self._link.post(("offer", address), partial(self._offer, address))
+        self._link.post(("manifest",), partial(self._summary, told.serial, removed))
 
     def _offer(self, address: str) -> Told:
         entry = self._manifest.entries.get(address)
         return (wire.Offer(self._manifest.serial, wire.without_secrets(entry)), -1) if entry else None
 
-    def _summary(self) -> Told:
-        return wire.Manifest(self._manifest.serial, len(self._manifest.entries), self._manifest.errors), -1
+    def _summary(self, base: int, removed: tuple[str, ...]) -> Told:
+        now = self._manifest
+        return wire.Manifest(now.serial, len(now.entries), now.errors, base, removed), -1
 
     def _tell_release(self, project: str) -> None:
         paths = self._releases.paths
         self._link.post(("release", project), lambda: (wire.Release(project, paths.get(project, "")), -1))
 
     def _reload(self) -> None:
-        self._take_manifest(manifest.load(self._options.manifest, self._manifest))
-        self._tell_manifest()
+        before = self._manifest
+        self._take_manifest(manifest.load(self._options.manifest, before))
+        self._tell_manifest(before)
 
     def _take_manifest(self, found: manifest.Manifest) -> None:
         self._manifest = self._runs.manifest = found

@@ -11,35 +11,42 @@ _SUFFIX = ".json"
 
 
 class Manifest(NamedTuple):
-    """Entries by address, and what is wrong by file name; `serial` grows at each reading."""
+    """Entries by address, and what is wrong by file name; `serial` grows at each reading.
+
+    An entry that says what it said before is the same object. `known`: see `wire.read_manifest`.
+    """
 
     serial: int
     entries: dict[str, Entry]
     errors: dict[str, str]
+    known: dict[int, Entry]
 
 
-EMPTY = Manifest(0, {}, {})
+EMPTY = Manifest(0, {}, {}, {})
 
 
 def load(directory: str, before: Manifest) -> Manifest:
     """Read all files. A file that is wrong, or whose owner or mode is, keeps its project's earlier entries."""
     entries: dict[str, Entry] = {}
     errors: dict[str, str] = {}
+    known = dict(before.known)
     try:
         names = _names(directory)
     except (OSError, NotOursError) as error:
-        return Manifest(before.serial + 1, before.entries, {directory: _words(error)})
+        return before._replace(serial=before.serial + 1, errors={directory: _words(error)})
     for name in names:
         project = name.removesuffix(_SUFFIX)
         try:
-            found = read_manifest(read_ours(f"{directory}/{name}", MAX_MANIFEST + 1), project)
+            found = read_manifest(read_ours(f"{directory}/{name}", MAX_MANIFEST + 1), project, known)
             for entry in found:
                 check_signal(entry.stop.signal)
             entries |= {entry.address: entry for entry in found}
         except (OSError, NotOursError, WireError) as error:
             errors[name] = _words(error)
             entries |= {key: entry for key, entry in before.entries.items() if entry.project == project}
-    return Manifest(before.serial + 1, entries, errors)
+    used = set(map(id, entries.values()))
+    kept = {key: entry for key, entry in known.items() if id(entry) in used}
+    return Manifest(before.serial + 1, entries, errors, kept)
 
 
 def _words(error: Exception) -> str:

@@ -14,7 +14,6 @@ from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
-from shiftboss.setup.due import next_runs
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
 
@@ -193,6 +192,10 @@ class _Observer:
         )
 
     def _next(self, schedule: Schedule) -> str | None:
+        from shiftboss.setup.due import (
+            next_runs,
+        )  # time zones and cron: 7 ms, and many servers have no schedule
+
         try:
             runs = next_runs(schedule, self.machine.clock, 1)
         except ShiftbossError as error:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keeper_rig import SOURCE, Rig, lives, until
+import msgspec
+from keeper_rig import SOURCE, Rig, lives, marked, until
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client
 from shiftboss.core import wire
 from shiftboss.core.errors import HostError
+from shiftboss.core.run_policy import Policy
+from shiftboss.core.schedule_entry import LANES, SCHEDULE, Options, Times, condition_of
 from shiftboss.host.engine_account import engine_identity
 
 ENGINE = (
@@ -25,6 +28,7 @@ ENGINE = (
 )
 WORKER = Path(__file__).parent / "engine_worker.py"
 PYTHON = "/usr/bin/python3"
+EACH_SECOND = Times(every=1)
 
 
 class EngineRig(Rig):
@@ -54,6 +58,47 @@ class EngineRig(Rig):
             policy=wire.Policy(processes=processes, **policy),
             **fields,
         )
+
+    def schedule(
+        self,
+        name: str,
+        *argv: str,
+        only_if: tuple[str, ...] = (),
+        times: Times = EACH_SECOND,
+        **policy: Any,
+    ) -> tuple[wire.Entry, ...]:
+        """Return the entries of a schedule: its own, and that of its condition if it has one."""
+        wishes = Policy(only_if=bool(only_if), **policy)
+        options = msgspec.to_builtins(Options(times, wishes))
+        log = str(self.logs / f"{name}.log")
+        terms = wire.Policy(kind=SCHEDULE, processes=0, log_path=log, options=options)
+        address = f"app/{name}"
+        own = self.entry(*argv, address=address, policy=terms, processes_max=LANES, wait=wishes.stop_seconds)
+        if not only_if:
+            return (own,)
+        asked = self.entry(
+            *only_if,
+            address=condition_of(address),
+            policy=terms._replace(kind="helper", options={}),
+            processes_max=LANES,
+        )
+        return (own, asked)
+
+    def occurrences(self, target: str = "app", **wanted: Any) -> list[calls.Occurrence]:
+        """Return stored occurrences, oldest first."""
+        with self.client() as client:
+            found = client.occurrences(
+                calls.Occurrences(targets=(target,), limit=10_000, **wanted)
+            ).occurrences
+        return sorted(found, key=lambda each: (each.due, each.number))
+
+    def sleepers(self) -> list[int]:
+        """Return the pids of every sleep that a run of ours started."""
+        return [pid for pid in marked(self.instance) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
+
+    def outcomes(self, target: str = "app") -> list[str]:
+        """Return the outcomes so far, oldest first."""
+        return [each.outcome for each in self.occurrences(target) if each.outcome]
 
     def launch(self, *entries: wire.Entry, **options: Any) -> "EngineRig":
         """Write the manifest and start keeper and engine."""

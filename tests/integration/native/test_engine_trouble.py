@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_rig import PYTHON, EngineRig, engine_rig
-from keeper_rig import SOURCE, until
+from engine_rig import PYTHON, EngineRig, engine_rig, eventually
+from keeper_rig import SOURCE, lives, until
 
 from shiftboss.api import calls
 from shiftboss.core.errors import HostError
@@ -134,6 +134,23 @@ def test_a_log_that_cannot_be_written_stops_nothing_and_is_reported() -> None:
 
         assert "/proc/nosuch" in until(trouble, "the report")
         assert rig.states() == ["RUNNING"]
+
+
+def test_an_engine_without_a_keeper_does_not_wait_for_ever_for_a_log_that_cannot_be_written() -> None:
+    with engine_rig() as rig:
+        rig.expects_errors = True
+        entry = rig.worker("queue", "/bin/sh", "-c", "while echo hello; do sleep 0.01; done")
+        rig.write_all(entry._replace(policy=entry.policy._replace(log_path="/proc/nosuch/queue.log")))
+        rig.start(
+            *engine_with("import shiftboss.engine.wiring as w; w._HOPELESS_SECONDS = 0.5"),
+            "--state",
+            str(rig.engine_state),
+        )
+        rig.until_running(1)
+        engine = rig.engine_pid
+        rig.kill_keeper()
+        eventually(lambda: not lives(engine), "the end of the engine")
+        assert "the keeper is gone and output is lost: cannot write to /proc/nosuch/queue.log" in rig.log
 
 
 @pytest.mark.needs_root

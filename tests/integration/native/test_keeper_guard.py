@@ -21,12 +21,18 @@ ME = "0"
 
 
 def offers(engine: Engine) -> tuple[set[str], dict[str, str]]:
-    """Return the addresses that may run and what is wrong, as of a new Reload."""
+    """Return the addresses that may run and what is wrong, as of a new Reload: told as differences, and in full."""
+    before = {r.entry.address for r in engine.all if isinstance(r, wire.Offer)}
     engine.seen.clear()
     engine.send(wire.Reload())
-    manifest = engine.expect(wire.Manifest)
-    found = {r.entry.address for r in engine.all if isinstance(r, wire.Offer) and r.serial == manifest.serial}
+    changed = engine.expect(wire.Manifest)
+    new = {r.entry.address for r in engine.all if isinstance(r, wire.Offer) and r.serial == changed.serial}
+    told = engine.sync()
+    manifest = next(r for r in told if isinstance(r, wire.Manifest))
+    found = {r.entry.address for r in told if isinstance(r, wire.Offer)}
     assert len(found) == manifest.total
+    assert (before - set(changed.removed)) | new == found
+    assert (manifest.serial, manifest.base, manifest.errors) == (changed.serial, 0, changed.errors)
     engine.seen.clear()
     return found, manifest.errors
 

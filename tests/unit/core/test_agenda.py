@@ -4,7 +4,7 @@ import pytest
 from schedule_world import World
 
 from shiftboss.core.agenda import Agenda
-from shiftboss.core.agenda_values import Asked, Limits, Mark, Save, Tick, WakeAt
+from shiftboss.core.agenda_values import Asked, Close, Limits, Mark, Save, Tick, WakeAt
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.occurrence import Row
 from shiftboss.core.run_policy import Policy
@@ -52,6 +52,22 @@ def test_a_start_waits_for_its_row() -> None:
     assert not any(isinstance(effect, Begin) for effect in made.outgoing)
     made.settle(2)
     assert [type(effect) for effect in made.outgoing] == [Begin]
+
+
+def test_a_start_that_waits_for_its_row_when_all_ends_is_taken_back_and_waits_for_the_next_engine() -> None:
+    made = world()
+    made.pass_time(59)
+    made.stand_still(1)
+    made.tell(Close())
+    made.settle()
+    assert outcomes(made)[-1] == "waiting"
+    assert not made.alive()
+    made.kill_engine()
+    made.kill_keeper()
+    made.start_engine()
+    made.settle()
+    assert outcomes(made)[-1] == "running"
+    assert len(made.alive()) == 1
 
 
 def test_all_that_is_due_together_is_one_batch() -> None:

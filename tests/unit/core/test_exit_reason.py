@@ -8,6 +8,7 @@ from shiftboss.core.exit_reason import (
     clean_line,
     exit_reason,
     is_missing,
+    outcome,
     port_taken,
     spawn_reason,
 )
@@ -156,3 +157,17 @@ def test_every_end_has_a_reason(code: int, lines: list[str], asked: bool) -> Non
     reason = exit_reason(Ending(code, lines=lines, asked=asked), LARAVEL)
     assert reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "named"),
+    [
+        (0, False, "ran"),
+        (3, False, "failed"),
+        (-9, False, "failed"),
+        (-15, True, "stopped"),
+        (0, True, "stopped"),
+    ],
+)
+def test_the_outcome_of_an_end_is_named_as_that_of_a_schedule(code: int, asked: bool, named: str) -> None:
+    assert outcome(code, asked=asked) == named

@@ -7,7 +7,10 @@ from typing import Any
 
 from shiftboss.api.calls import Event
 from shiftboss.core import wire
+from shiftboss.core.agenda_values import Save
+from shiftboss.core.clock_gap import Moment
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
+from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.shell_port import Key
 
 
@@ -42,6 +45,10 @@ class FakeShell:
     is_lost: bool = False
     has_ended: bool = False
     flushes: int = 0
+    wake: tuple[float, float, Callable[[], None]] = (0.0, 0.0, lambda: None)
+    lines: list[str] = field(default_factory=list)
+    saves: list[Save] = field(default_factory=list)
+    details: list[Detail] = field(default_factory=list)
     _soon: deque[Callable[[], None]] = field(default_factory=deque)
 
     def settle(self) -> None:
@@ -60,6 +67,35 @@ class FakeShell:
 
     def wall(self) -> float:
         return 1_000_000 + self.clock
+
+    def moment(self) -> Moment:
+        return Moment(self.wall(), self.clock, self.clock)
+
+    def wake_at(self, wall: float, mono: float, then: Callable[[], None]) -> None:
+        self.wake = (wall, mono, then)
+
+    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:
+        self.attached.append((entry.address, lane, run))
+        self.lines.append(line)
+
+    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
+        self.lines.append(line)
+
+    def tail_output(
+        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+    ) -> None:
+        self.tail(entry.address, lines, then)
+
+    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
+        self.finish(entry, lane, run, then)
+
+    def save(self, save: Save, details: list[Detail], then: Callable[[str], None]) -> None:
+        self.saves.append(save)
+        self.details += details
+        if self.store_answers:
+            then("")
+        else:
+            self.held_back.append(lambda: then(""))
 
     def jitter(self) -> float:
         return self.jitter_value

@@ -1,0 +1,128 @@
+"""The runs of schedules as they live: their output framed, the reason of their end found, before it is told."""
+
+from collections.abc import Callable
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from shiftboss.core import exit_reason, wire
+from shiftboss.core.run_log import footer, header
+from shiftboss.engine.occurrences import Detail
+from shiftboss.engine.shell_port import Shell
+
+OnTold = Callable[[wire.Entry, wire.Exited | wire.Gone, str], None]
+Key = tuple[str, int]
+_TAIL_LINES = 40
+_EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
+
+
+class _Run:
+    """One run: since when it lives (epoch, monotonic); `untold`: what waits until the reason of its end is found."""
+
+    __slots__ = ("began", "ended", "is_telling", "started", "untold")
+
+    def __init__(self, began: float, started: float) -> None:
+        self.began, self.started = began, started
+        self.ended = self.is_telling = False
+        self.untold: wire.Gone | None = None
+
+
+class Runs:
+    """Calls `told` with each end, and then with the last of it (Gone), in this order."""
+
+    def __init__(self, shell: Shell, zone: ZoneInfo, told: OnTold, on_forgotten: Callable[[], None]) -> None:
+        self._shell, self._zone, self._told, self._on_forgotten = shell, zone, told, on_forgotten
+        self._runs: dict[Key, _Run] = {}
+        self._details: list[Detail] = []
+
+    def any_lives(self) -> bool:
+        """Tell whether a run is not forgotten yet."""
+        return bool(self._runs)
+
+    def knows(self, address: str, run: int) -> bool:
+        """Tell whether a run was told of."""
+        return (address, run) in self._runs
+
+    def details(self) -> list[Detail]:
+        """Return what is to be kept of runs that have ended since the last call."""
+        found, self._details = self._details, []
+        return found
+
+    def begin(
+        self, entry: wire.Entry, report: wire.Spawned, descriptor: int, began: float, cause: str
+    ) -> None:
+        """Take note of a run that lives, and capture its output."""
+        self._runs[(entry.address, report.run)] = _Run(began, report.started)
+        line = header(entry.address, report.run, began, cause, self._zone)
+        self._shell.begin_output(entry, report.process, report.run, descriptor, line)
+
+    def take_over(self, entry: wire.Entry, held: wire.Held, descriptor: int, began: float) -> None:
+        """Take note of a run that was begun under an engine before us."""
+        self._runs[(entry.address, held.run)] = _Run(began, held.started)
+        self._shell.begin_output(entry, held.process, held.run, descriptor, "")
+
+    def failed(self, entry: wire.Entry, run: int, words: str) -> None:
+        """Write into the log that a run could not be started."""
+        self._runs.setdefault((entry.address, run), _Run(self._shell.wall(), self._shell.now())).ended = True
+        line = footer(entry.address, run, self._shell.wall(), f"not started: {words}", 0.0, self._zone)
+        self._shell.end_output(entry, 0, run, line)
+
+    def take_over_end(self, entry: wire.Entry, held: wire.Held, *, is_news: bool) -> str:
+        """Return why a run ended that an engine before us may have told of; `is_news`: it has not."""
+        run, ended = self._runs[(entry.address, held.run)], held.exit
+        assert ended
+        run.ended = True
+        ending = exit_reason.Ending(ended.code, ended.sent, held.stopping, ended.core_dumped)
+        words = exit_reason.exit_reason(ending, entry.policy.exit_meanings)
+        if is_news:
+            self._tell_end(entry, held.process, held.run, ended, words)
+        return "" if ended.code == 0 and not held.stopping else words
+
+    def exited(self, entry: wire.Entry, report: wire.Exited, *, asked: bool) -> None:
+        """Find out why a main program has ended, and tell it; once, however often it is said."""
+        run = self._runs.get((entry.address, report.run))
+        if run is None or run.ended:
+            return
+        run.ended = run.is_telling = True
+        if asked or report.exit.code == 0:
+            self._found(entry, report, asked, [])
+        else:
+            found = partial(self._found, entry, report, asked)
+            self._shell.tail_output(entry, report.process, report.run, _TAIL_LINES, found)
+
+    def gone(self, entry: wire.Entry, report: wire.Gone) -> None:
+        """Tell that nothing of a run is left, after its end."""
+        run = self._runs.get((entry.address, report.run))
+        if run and run.is_telling:
+            run.untold = report
+        else:
+            self._told(entry, report, "")
+
+    def forget(self, entry: wire.Entry, lane: int, run: int) -> None:
+        """Read what is left of the output, then let the keeper forget the run."""
+        done = partial(self._forgotten, entry.address, lane, run)
+        self._shell.finish_output(entry, lane, run, done)
+
+    def _forgotten(self, address: str, lane: int, run: int) -> None:
+        self._runs.pop((address, run), None)
+        self._shell.send(wire.Forget(address, lane, run))
+        self._on_forgotten()
+
+    def _found(self, entry: wire.Entry, report: wire.Exited, asked: bool, lines: list[str]) -> None:
+        run = self._runs[(entry.address, report.run)]
+        ended = report.exit
+        ending = exit_reason.Ending(ended.code, ended.sent, asked, ended.core_dumped, lines)
+        words = exit_reason.exit_reason(ending, entry.policy.exit_meanings)
+        excerpt = "\n".join(lines[-_EXCERPT_LINES:])[-_EXCERPT_CHARACTERS:]
+        self._details.append(Detail(entry.address, report.run, ended.max_rss_bytes, excerpt))
+        self._tell_end(entry, report.process, report.run, ended, words)
+        run.is_telling = False
+        self._told(entry, report, "" if ended.code == 0 and not asked else words)
+        if run.untold:
+            self._told(entry, run.untold, "")
+
+    def _tell_end(self, entry: wire.Entry, lane: int, number: int, ended: wire.Exit, words: str) -> None:
+        """Write into the log how a run has ended."""
+        run = self._runs[(entry.address, number)]
+        seconds = ended.at - run.started
+        line = footer(entry.address, number, run.began + seconds, words, seconds, self._zone)
+        self._shell.end_output(entry, lane, number, line)
