@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands, presets, configuration, lifecycle.
+"""Write the reference pages that are made from the code: commands, presets, configuration, lifecycle, calls.
 
 generate_reference.py            writes what changed, removes pages of commands that are gone
 generate_reference.py --check    writes nothing; exit 1 if a page is not what the code says
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import reference_calls
 import reference_cli
 import reference_configuration
 import reference_lifecycle
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
     made["presets.md"] = reference_presets.page()
     made["configuration.md"] = reference_configuration.page()
     made["lifecycle.md"] = reference_lifecycle.page()
+    made["calls.md"] = reference_calls.page()
     return made
 
 

@@ -3,7 +3,7 @@
 Transport: a unix socket, JSON lines. A request is `{"id": 1, "call": "status", "args": {...}}`; its answer
 `{"id": 1, "reply": {...}}` or `{"id": 1, "error": {"kind", "message", "hint"}}`. A call that streams answers
 first, then sends `{"id": 1, "item": {...}}` until one side closes. Who asks is known from the socket's peer
-credentials. Times in `at`, `started`, `ended` are seconds since the epoch; durations are seconds.
+credentials, what they may from the table's `access` (core/access.py). Times in `at`, `started`, `ended` are seconds since the epoch; durations are seconds.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from shiftboss.core.access import Access
+
 VERSION = 1
 MAX_REQUEST = 64 * 1024
 MAX_WAIT_SECONDS = 86_400.0
 
-Access = Literal["read", "operate", "admin"]
 ErrorKind = Literal["user", "host", "denied", "bug"]
 Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_SECONDS)]
 Targets = Annotated[tuple[Annotated[str, Meta(max_length=80)], ...], Meta(max_length=1000)]
@@ -216,7 +217,7 @@ class Event(Answer, frozen=True, omit_defaults=True):
 
     Of schedules: occurrence (it has an outcome), alert (`state`: failed, missed, slow, runaway, unknown, unwritten).
     `target` is an address (empty: the backend itself). For exits: `code` (minus the signal's number), `reason`,
-    `started`. `who`: the user who asked. `id` is 0 where it is not (yet) stored.
+    `started`. `who`, `uid`: the user who asked. `id` is 0 where it is not (yet) stored.
     """
 
     at: float
@@ -232,6 +233,7 @@ class Event(Answer, frozen=True, omit_defaults=True):
     outcome: str | None = None
     reason: str | None = None
     who: str | None = None
+    uid: int | None = None
 
 
 class HistoryRows(Answer, frozen=True):
@@ -374,7 +376,11 @@ class Response(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One row of the table. `item` is the type of what a streaming call sends after its reply."""
+    """One row of the table. `item` is the type of what a streaming call sends after its reply.
+
+    `access`: see core/access.py. A call that needs `read` or `operate` names what it is about in `targets` (none:
+    everything that the caller may) or `target`; the server checks and completes them before the call is carried out.
+    """
 
     args: type[Struct]
     reply: type[Answer]
@@ -383,8 +389,8 @@ class Call(msgspec.Struct, frozen=True):
 
 
 CALLS: dict[str, Call] = {
-    "ping": Call(Nothing, Done, "read"),
-    "version": Call(Nothing, Version, "read"),
+    "ping": Call(Nothing, Done, "anyone"),
+    "version": Call(Nothing, Version, "anyone"),
     "status": Call(Select, Status, "read"),
     "history": Call(History, HistoryRows, "read"),
     "events": Call(Select, Done, "read", item=Event),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
-from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render
+from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
 from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.schedule_entry import schedule_of
@@ -48,7 +48,11 @@ class NativeBackend:
         assert before is None or isinstance(before, str)
         facts = answers[AskEngine()]
         assert facts is None or isinstance(facts, EngineFacts)
-        entries = tuple(entry for unit in wanted.units for entry in _entries(unit, wanted.site))
+        entries = tuple(
+            with_grants(wanted.project, entry)
+            for unit in wanted.units
+            for entry in _entries(unit, wanted.site)
+        )
         file = _file(wanted, entries, before)
         difference = _Difference(wanted.project.name, entries, facts, before)
         difference.changes_file = bool(file.actions)
@@ -77,7 +81,7 @@ class _Difference:
         self._entries = {entry.address: entry for entry in entries}
         self._runs = facts is not None
         self._units = {unit.address: unit for unit in (facts.units if facts else ()) if _is_of(unit, project)}
-        self._waits = _stop_waits(project, before)
+        self._before = _entries_before(project, before)
         self.changes_file = False
 
     def plan(self) -> Plan:
@@ -106,7 +110,7 @@ class _Difference:
         ends = [a for name in sorted(gone) for a in _addresses(self._units[name].processes, name)]
         restarts = [a for name in sorted(differing) for a in self._restarts(name)]
         surplus = [a for name in sorted(differing) for a in self._surplus(name)]
-        waits = [self._waits.get(name, _LONGEST_STOP_SECONDS) for name in (*differing, *gone)]
+        waits = [self._stop_wait(name) for name in (*differing, *gone)]
         return ReloadEngine(
             self._project,
             starts=tuple(target for name in sorted(differing) for target in self._starts(name)),
@@ -120,7 +124,7 @@ class _Difference:
         if name not in self._units:
             return (name,) if self._entries[name].policy.processes else ()
         known = {process.number for process in self._units[name].processes}
-        wanted = range(1, self._entries[name].policy.processes + 1)
+        wanted = range(1, self._count(name) + 1)
         return [f"{name}:{number}" for number in wanted if number not in known]
 
     def _restarts(self, name: str) -> Iterable[str]:
@@ -130,16 +134,27 @@ class _Difference:
         return _addresses(unit.processes, name)
 
     def _surplus(self, name: str) -> Iterable[str]:
-        unit, most = self._units.get(name), self._entries[name].policy.processes
+        unit, most = self._units.get(name), self._count(name)
         return _addresses((p for p in unit.processes if p.number > most), name) if unit else ()
 
+    def _count(self, name: str) -> int:
+        """Return how many processes there will be: a scale without the file holds until the file changes that."""
+        entry, unit, before = self._entries[name], self._units.get(name), self._before.get(name)
+        in_file = entry.policy.processes
+        if unit is None or unit.override is None or before is None or before.policy.processes != in_file:
+            return in_file
+        return min(unit.override, entry.processes_max)
 
-def _stop_waits(project: str, text: str | None) -> dict[str, float]:
-    """Return how long each unit that runs now may take to stop: as the manifest says by which it was started."""
+    def _stop_wait(self, name: str) -> float:
+        """Return how long a unit may take to stop: as the manifest says by which it was started."""
+        before = self._before.get(name)
+        return before.stop.wait_seconds if before else _LONGEST_STOP_SECONDS
+
+
+def _entries_before(project: str, text: str | None) -> dict[str, Entry]:
+    """Return the entries of a manifest by address, none where it cannot be read."""
     try:
-        return {
-            entry.address: entry.stop.wait_seconds for entry in read_manifest((text or "").encode(), project)
-        }
+        return {entry.address: entry for entry in read_manifest((text or "").encode(), project)}
     except WireError:
         return {}
 
@@ -173,7 +188,8 @@ def _stopped(unit: EngineUnit) -> tuple[str, ...]:
 def live(worker: Worker, unit: EngineUnit | None) -> tuple[ProcessStatus, ...]:
     """Return the processes of a worker as the engine tells them; state None for one that it does not have."""
     found = {process.number: process for process in (unit.processes if unit else ())}
-    numbers = sorted({*range(1, worker.processes + 1), *found})
+    count = worker.processes if unit is None or unit.override is None else unit.override
+    numbers = sorted({*range(1, count + 1), *found})
     return tuple(
         _status(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
     )

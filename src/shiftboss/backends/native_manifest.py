@@ -4,7 +4,7 @@ from typing import Any
 
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, condition_of, options_of
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
-from shiftboss.core.wire import Entry, Policy, StopTerms, manifest_text, with_revision
+from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
 _UMASK = 0o022
 
@@ -34,7 +34,7 @@ def entry_of(worker: Worker) -> Entry:
             revision="",
             env_file=worker.env_file,
             umask=_UMASK,
-            processes_max=worker.processes,
+            processes_max=max(worker.processes, worker.scale_max),
             stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
             policy=_policy(worker),
         )
@@ -106,3 +106,10 @@ def _policy(worker: Worker) -> Policy:
         log_total_bytes=worker.project.log_total_bytes,
         exit_meanings={str(code): words for code, words in worker.exit_meanings},
     )
+
+
+def with_grants(project: Project, entry: Entry) -> Entry:
+    """Return an entry that says who may look at and control the project beside its own user; every one says it."""
+    operators, viewers = project.operators, project.viewers
+    grants = Grants(operators.users, operators.groups, viewers.users, viewers.groups)
+    return entry._replace(policy=entry.policy._replace(grants=grants))

@@ -1,23 +1,23 @@
 """The command `shiftboss logs`."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
+from shiftboss.cli import guest
+from shiftboss.cli.log_print import Printer
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, units_of
 from shiftboss.core.errors import UserError
-from shiftboss.core.log_lines import harmless, lines_since, parse_since
+from shiftboss.core.log_lines import lines_since, parse_since
 from shiftboss.core.run_log import output_of
 from shiftboss.setup.following import FollowedFile
 
 _TAIL_BYTES = 4 * 1024 * 1024
 _RUN_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 0.2
-_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
 
 @click.command("logs", epilog="shiftboss logs myapp -f")
@@ -45,15 +45,19 @@ def command(
     if run is not None:
         _print_run(session, targets, run)
         return
+    if session.is_guest:
+        guest.logs(session, targets, lines, since, follow=follow)
+        return
     logs = _logs(session, targets)
+    printer = Printer([log.address for log in logs])
     followed = [(log, FollowedFile(log.path)) for log in logs] if follow else []
     for log in logs:
         for line in _last_lines(session, log.path, lines, since):
-            _print(log, line)
+            printer.print(log.address, line)
     while followed:
         for log, file in followed:
             for line in log.whole_lines(file.read_new()):
-                _print(log, line)
+                printer.print(log.address, line)
         sys.stdout.flush()
         session.machine.clock.sleep(_POLL_SECONDS)
 
@@ -62,24 +66,31 @@ def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
     """Print the output of one run of a schedule."""
     if len(targets) != 1:
         raise UserError("--run is about one schedule", hint="Name it: shiftboss logs myapp/backup --run 12")
-    [log] = _logs(session, targets)
-    text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
-    lines = output_of(text.splitlines(), run)
+    lines = (
+        guest.run_log(session, targets[0], run) if session.is_guest else _run_lines(session, targets[0], run)
+    )
     if not lines:
         raise UserError(
             f"the log of {targets[0]} has no run {run}",
             hint=f"It may be rotated away, or was never begun: shiftboss history {targets[0]}",
         )
+    printer = Printer([targets[0]])
     for line in lines:
-        _print(log, line)
+        printer.print(targets[0], line)
+
+
+def _run_lines(session: Session, target: str, run: int) -> Sequence[str]:
+    [log] = _logs(session, [target])
+    text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
+    return output_of(text.splitlines(), run)
 
 
 @dataclass
 class _Log:
-    """A log and how its lines are marked."""
+    """A log and whose it is."""
 
     path: str
-    prefix: str
+    address: str
     _rest: bytes = b""
 
     def whole_lines(self, data: bytes) -> list[str]:
@@ -93,16 +104,7 @@ def _logs(session: Session, targets: Sequence[str]) -> list[_Log]:
     units = {unit.address: unit for _, units in found for unit in units}
     if not units:
         raise UserError("there is no unit to show logs of", hint="Add one: shiftboss setup PROJECT")
-    width = max(len(address) for address in units) if len(units) > 1 else 0
-    return [_Log(unit.log_path, _prefix(unit.address, width, n)) for n, unit in enumerate(units.values())]
-
-
-def _prefix(address: str, width: int, number: int) -> str:
-    if not width:
-        return ""
-    text = f"{address.ljust(width)} | "
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=_COLOURS[number % len(_COLOURS)]) if coloured else text
+    return [_Log(unit.log_path, unit.address) for unit in units.values()]
 
 
 def _last_lines(session: Session, path: str, count: int, since: str | None) -> Sequence[str]:
@@ -111,7 +113,3 @@ def _last_lines(session: Session, path: str, count: int, since: str | None) -> S
     if since:
         return lines_since(lines, parse_since(since, session.machine.clock.now()))
     return lines[-count:] if count else ()
-
-
-def _print(log: _Log, line: str) -> None:
-    click.echo(log.prefix + (harmless(line) if sys.stdout.isatty() else line), color=True)

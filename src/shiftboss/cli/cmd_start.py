@@ -2,6 +2,7 @@
 
 import click
 
+from shiftboss.cli import guest
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_target, selections
 from shiftboss.setup import control
@@ -16,4 +17,7 @@ def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
     Waits until they stay up; a worker that was given up (FATAL) is revived by this.
     """
     session = open_session(ctx)
+    if session.is_guest:
+        guest.start(session, targets)
+        return
     control.start(session.machine, session.site, selections(session, targets), session.console)

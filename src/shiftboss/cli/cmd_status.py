@@ -2,12 +2,12 @@
 
 import click
 
-from shiftboss.cli.output import print_json
-from shiftboss.cli.session import open_session
-from shiftboss.cli.status_table import as_json as status_json
-from shiftboss.cli.status_table import print_status
+from shiftboss.cli import guest
+from shiftboss.cli.session import Session, open_session
+from shiftboss.cli.status_table import show
 from shiftboss.cli.targets import complete_target, units_of
-from shiftboss.setup.report import report
+from shiftboss.core.errors import ShiftbossError
+from shiftboss.setup.report import Report, report
 from shiftboss.setup.units import Resolved
 
 EXIT_NOT_AS_DESIRED = 3
@@ -24,14 +24,18 @@ def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
     not, with 1 if a backend does not answer.
     """
     session = open_session(ctx, json=as_json)
-    projects, errors = units_of(session, target)
-    found = report(session.machine, session.site, [Resolved(r.project, units) for r, units in projects])
-    if as_json:
-        print_json(status_json(found))
-    else:
-        print_status(session.console, found)
+    found, errors = _look(session, target)
+    show(session, found, as_json=as_json)
     for error in (*errors, *found.errors):
         session.console.warn_of(error)
     if errors or found.errors:
         return (*errors, *found.errors)[0].exit_code
     return 0 if found.as_desired else EXIT_NOT_AS_DESIRED
+
+
+def _look(session: Session, target: str | None) -> tuple[Report, list[ShiftbossError]]:
+    if session.is_guest:
+        return guest.report(session, target), []
+    projects, errors = units_of(session, target)
+    resolved = [Resolved(r.project, units) for r, units in projects]
+    return report(session.machine, session.site, resolved), errors

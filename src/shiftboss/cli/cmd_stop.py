@@ -2,6 +2,7 @@
 
 import click
 
+from shiftboss.cli import guest
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_target, selections
 from shiftboss.setup import control
@@ -18,4 +19,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], keep: bool) -> None:
     are to be kept stopped.
     """
     session = open_session(ctx)
+    if session.is_guest:
+        guest.stop(session, targets, keep=keep)
+        return
     control.stop(session.machine, session.site, selections(session, targets), session.console, keep=keep)

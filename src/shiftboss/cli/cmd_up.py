@@ -30,6 +30,7 @@ def command(ctx: click.Context, logs: bool, quiet: bool, no_apply: bool, force: 
     Ctrl-C (or TERM) stops every worker in its own way and leaves nothing running; a second Ctrl-C kills what is left.
     """
     session = open_session(ctx, json=quiet)
+    session.refuse_guest()
     python = own_python(session.site)
     refuse_second(session)
     if not no_apply:

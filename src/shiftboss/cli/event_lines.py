@@ -54,6 +54,7 @@ def row(event: Event, zone: tzinfo) -> dict[str, Any]:
         "reason": event.reason,
         "pid": event.pid,
         "who": event.who,
+        "uid": event.uid,
     }
 
 

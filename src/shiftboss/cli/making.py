@@ -4,8 +4,7 @@ import click
 
 from shiftboss.cli.output import Console, print_json
 from shiftboss.cli.session import Session
-from shiftboss.cli.status_table import as_json as status_json
-from shiftboss.cli.status_table import print_status
+from shiftboss.cli.status_table import document, print_status
 from shiftboss.core.plan import Override, Plan, file_diff
 from shiftboss.core.plan_text import plan_as_json, plan_lines
 from shiftboss.setup.change import Change, commit
@@ -56,7 +55,7 @@ def make(session: Session, change: Change, *, dry_run: bool, as_json: bool) -> N
     commit(session.machine, change, session.console)
     found = report(session.machine, change.site, change.projects)
     if as_json:
-        print_json(status_json(found))
+        print_json(document(found))
         return
     if any(project.workers or project.schedules for project in found.projects):
         session.console.print()

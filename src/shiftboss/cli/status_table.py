@@ -5,16 +5,25 @@ from typing import Any
 
 from msgspec import to_builtins as asdict
 
-from shiftboss.cli.output import Console, duration, size, table
+from shiftboss.cli.output import Console, duration, print_json, size, table
+from shiftboss.cli.session import Session
 from shiftboss.core.status import ProcessStatus
 from shiftboss.setup.report import ProjectReport, Report, ScheduleReport, WorkerReport
 
 _REVIVE = "it was given up; once it is mended: shiftboss start"
 
 
-def as_json(found: Report) -> dict[str, Any]:
+def document(found: Report) -> dict[str, Any]:
     """Return the document of `status --json`."""
     return {"projects": [asdict(project) for project in found.projects]}
+
+
+def show(session: Session, found: Report, *, as_json: bool) -> None:
+    """Print a status, as JSON if asked."""
+    if as_json:
+        print_json(document(found))
+    else:
+        print_status(session.console, found)
 
 
 def print_status(console: Console, found: Report) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import CompletionItem
 
+from shiftboss.cli import guest
 from shiftboss.cli.session import Session, open_session
 from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
 from shiftboss.core.spec import Unit
+from shiftboss.setup.live import as_scaled
 from shiftboss.setup.selection import Selection, combined, select
 from shiftboss.setup.units import Resolved, resolve
 
@@ -43,7 +45,7 @@ def units_of(
 def require_native_schedule(session: Session, text: str) -> None:
     """Raise UserError for what is known to be no schedule of the native backend; the engine judges the rest."""
     target = parse_target(text)
-    entry = session.catalog.entries.get(target.project)
+    entry = None if session.is_guest else session.catalog.entries.get(target.project)
     if entry is None or target.unit is None or target.unit not in entry.tables.schedules:
         return
     schedule = resolve_target(session, target).unit(target.unit)
@@ -65,7 +67,9 @@ def usable_projects(session: Session, name: str | None) -> tuple[list[str], list
 def selections(session: Session, targets: Sequence[str]) -> tuple[Selection, ...]:
     """Return the workers that targets mean, each once; raises UserError if one of them means none."""
     parsed = [parse_target(text) for text in targets]
-    return combined([part for target in parsed for part in select(resolve_target(session, target), target)])
+    projects = {target.project: resolve_target(session, target) for target in parsed}
+    scaled = {name: as_scaled(session.machine, session.site, found) for name, found in projects.items()}
+    return combined([part for target in parsed for part in select(scaled[target.project], target)])
 
 
 def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -80,7 +84,10 @@ def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 def _names(ctx: click.Context) -> list[str]:
     try:
-        entries = open_session(ctx).catalog.entries
+        session = open_session(ctx)
+        if session.is_guest:
+            return guest.names(session)
+        entries = session.catalog.entries
     except ShiftbossError:
         return []
     units = [

@@ -33,3 +33,7 @@ class HostError(ShiftbossError):
     """The machine or a backend refused: the administrator acts, or a retry helps."""
 
     exit_code = 1
+
+
+class DeniedError(HostError):
+    """Who asks may not have it: somebody with more rights acts."""

@@ -92,13 +92,14 @@ def expand_worker(
     expansion = _expand(name, table, used, project, facts, programs, where)
     stop = _stop_policy(table, used, expansion, where)
     outlasts = expansion.command.shell and stop.scope == "group"
+    processes = _processes(table, used, expansion.values, where)
     return Worker(
         project=project,
         name=name,
         preset=used.name,
         backend=table.backend or backend,
         argv=outlasting(expansion.argv, stop.signal) if outlasts else expansion.argv,
-        processes=_processes(table, used, expansion.values, where),
+        processes=processes,
         stop=stop,
         start_seconds=table.start_seconds or used.start_seconds,
         environment=expansion.environment,
@@ -109,6 +110,7 @@ def expand_worker(
         env_file=posixpath.join(project.root, table.env_file) if table.env_file else "",
         limits=unit_limits(table, where),
         isolation=unit_isolation(table),
+        scale_max=_scale_max(table, used, expansion.values, processes, where),
     )
 
 
@@ -260,6 +262,24 @@ def _processes(table: WorkerTable, preset: Preset, values: Values, where: str) -
             hint=f"Set it to 1, or remove it{freed_by}.",
         )
     return count
+
+
+def _scale_max(table: WorkerTable, preset: Preset, values: Values, processes: int, where: str) -> int:
+    if table.scale_max is None:
+        return 0
+    if table.scale_max < processes:
+        raise UserError(
+            f"must not be less than processes, which is {processes}",
+            where=f"{where}.scale_max",
+            hint=f"Set it to {processes} or more, or remove it.",
+        )
+    if table.scale_max > 1 and preset.singleton and not values.get(preset.singleton_unless):
+        raise UserError(
+            f"{preset.name} must run as one process: {preset.singleton}",
+            where=f"{where}.scale_max",
+            hint="Set it to 1, or remove it.",
+        )
+    return table.scale_max
 
 
 def _stop_policy(table: WorkerTable, preset: Preset, expansion: _Expansion, where: str) -> StopPolicy:

@@ -160,7 +160,10 @@ def project_user(site: Site, name: str, table: ProjectTable) -> str:
 
 
 def make_project(site: Site, name: str, table: ProjectTable, account: Account) -> Project:
-    """Resolve a project: paths from its own table or the layout, PATH with its interpreters first."""
+    """Resolve a project: paths from its own table or the layout, PATH with its interpreters first.
+
+    Whom it names as operators and viewers must be looked up: they are left out.
+    """
     own = (posixpath.dirname(program) for program in table.interpreters.values())
     usual = DEFAULT_PATH.split(":")
     path = ":".join(dict.fromkeys([*(d for d in own if d not in usual), *usual]))

@@ -58,10 +58,21 @@ class Isolation(Struct, frozen=True):
     private_network: bool = False
 
 
+class People(Struct, frozen=True):
+    """Users and groups, by number."""
+
+    users: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+
+
+NOBODY = People()
+
+
 class Project(Struct, frozen=True):
     """A project: where it lives, as whom it runs, where it logs. Paths are absolute and not resolved.
 
-    `log_total_bytes` is the cap of all its logs together, 0 for none.
+    `log_total_bytes` is the cap of all its logs together, 0 for none. `operators` may control it without root, as
+    its own user may; `viewers` may look.
     """
 
     name: str
@@ -72,6 +83,8 @@ class Project(Struct, frozen=True):
     path: str = DEFAULT_PATH
     log_total_bytes: int = 1024**3
     budget: Limits = Limits()
+    operators: People = NOBODY
+    viewers: People = NOBODY
 
     @property
     def current(self) -> str:
@@ -99,6 +112,7 @@ class Worker(Struct, frozen=True):
 
     `argv` is ready to be executed: `argv[0]` is absolute and no shell is implied. `restart_limit`: so many failed
     starts in a row and it is given up, 0 for never. `env_file`: absolute path of a file of variables, "" for none.
+    `scale_max`: so many processes at most when it is scaled without root, 0 for `processes`.
     """
 
     project: Project
@@ -117,6 +131,7 @@ class Worker(Struct, frozen=True):
     env_file: str = ""
     limits: Limits = Limits()
     isolation: Isolation = Isolation()
+    scale_max: int = 0
 
     @property
     def address(self) -> str:

@@ -198,6 +198,17 @@ class ProjectTable(Table, frozen=True, kw_only=True):
         Meta(description="Absolute paths of php, node, python…: the ones this project runs with."),
     ] = {}
     budget: BudgetTable = BudgetTable()
+    operators: Annotated[
+        list[Text],
+        Meta(
+            description='Users, and groups as "@group", who may control this project without root, as its own user may. '
+            "Backend native only."
+        ),
+    ] = []
+    viewers: Annotated[
+        list[Text],
+        Meta(description="Users and groups who may look at this project: status, logs, history, events."),
+    ] = []
 
 
 class WorkerTable(Table, frozen=True, kw_only=True):
@@ -208,6 +219,13 @@ class WorkerTable(Table, frozen=True, kw_only=True):
     shell: ShellField = False
     processes: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="How many processes run (default 1).")
+    ] = None
+    scale_max: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="How many processes those who are not root may scale it to (default: as many as `processes`). "
+            "Backend native only."
+        ),
     ] = None
     options: OptionsField = {}
     environment: EnvironmentField = {}

@@ -164,12 +164,22 @@ class Hello(NamedTuple):
     started: float = 0.0
 
 
+class Grants(NamedTuple):
+    """Who else than the project's own user has rights on it, by number: operators control it, viewers look at it."""
+
+    operators: tuple[int, ...] = ()
+    operator_groups: tuple[int, ...] = ()
+    viewers: tuple[int, ...] = ()
+    viewer_groups: tuple[int, ...] = ()
+
+
 class Policy(NamedTuple):
     """What only the engine needs of an entry; the keeper passes it on without looking at it.
 
     `kind` is `worker`, `schedule` or `helper` (a command the engine runs for itself: health, only_if).
     `restart_limit` 0: it never gives up; else so many failed starts in a row make it FATAL.
-    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps.
+    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps. `grants`: the same
+    in all entries of a project.
     """
 
     kind: str = "worker"
@@ -184,6 +194,7 @@ class Policy(NamedTuple):
     log_total_bytes: int = 0
     exit_meanings: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
     options: dict[str, Any] = {}  # noqa: RUF012 -- same
+    grants: Grants = Grants()
 
 
 class StopTerms(NamedTuple):
@@ -567,6 +578,10 @@ def _check_entry(entry: Entry, shown: str) -> None:
         (_absolute(entry.directory, entry.current, entry.home, entry.env_file or "/"), "has a relative path"),
         (0 <= entry.uid < 2**32 - 1 and 0 <= entry.gid < 2**32 - 1, "has an impossible uid or gid"),
         (all(0 <= gid < 2**32 - 1 for gid in entry.groups), "has an impossible group"),
+        (
+            all(0 <= number < 2**32 - 1 for numbers in entry.policy.grants for number in numbers),
+            "has an impossible operator or viewer",
+        ),
         (0 <= entry.umask <= 0o777, "has an impossible umask"),
         (1 <= entry.processes_max <= MAX_PROCESSES, f"has not 1 to {MAX_PROCESSES} processes"),
         (0 <= entry.stop.wait_seconds <= 86_400, "waits more than a day"),

@@ -49,7 +49,7 @@ class StatusReport:
             command=entry.argv,
             log=entry.policy.log_path,
             wanted=unit.wanted,
-            override=unit.scale.processes if unit.scale else None,
+            override=unit.wanted if unit.scale else None,
             processes=tuple([self._process(slot, release if through_current else "") for slot in slots]),
             log_trouble=self._log_troubles.get(unit.address),
         )

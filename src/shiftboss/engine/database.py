@@ -15,17 +15,18 @@ from shiftboss.core.occurrence import Row
 from shiftboss.engine import occurrences
 from shiftboss.engine.occurrences import Detail, ScheduleMemory, Wanted
 
-SCHEMA = 1
+SCHEMA = 2
 KEPT_EVENTS = 100_000
 KEPT_SECONDS = 90 * 86_400.0
 PRUNE_EVERY = 1000  # events between two looks at what is too old or too much
 LONGEST_TEXT = 500
 _BUSY_SECONDS = 2.0
-_COLUMNS = "at, kind, target, process, run, pid, state, started, code, outcome, reason, who"
+_COLUMNS = "at, kind, target, process, run, pid, state, started, code, outcome, reason, who, uid"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, process INTEGER NOT NULL,
-    run INTEGER NOT NULL, pid INTEGER, state TEXT, started REAL, code INTEGER, outcome TEXT, reason TEXT, who TEXT
+    run INTEGER NOT NULL, pid INTEGER, state TEXT, started REAL, code INTEGER, outcome TEXT, reason TEXT, who TEXT,
+    uid INTEGER
 );
 CREATE INDEX IF NOT EXISTS event_of_target ON event (target, id);
 CREATE TABLE IF NOT EXISTS process (
@@ -192,7 +193,7 @@ class Database:
 
     def _write_events(self, connection: sqlite3.Connection, events: list[Event]) -> None:
         connection.executemany(
-            f"INSERT INTO event ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 -- built of constants
+            f"INSERT INTO event ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 -- built of constants
             map(_row, events),
         )
         self._until_prune -= len(events)
@@ -213,12 +214,20 @@ def _connect(path: str) -> sqlite3.Connection:
         )  # a kill loses nothing; a power cut at most the last moments
         connection.execute("PRAGMA cache_size=-256")
         connection.executescript(_TABLES + occurrences.TABLES)
+        _add_what_is_new(connection)
         connection.execute(f"PRAGMA user_version={SCHEMA}")
         os.chmod(path, 0o600)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _add_what_is_new(connection: sqlite3.Connection) -> None:
+    """Bring a file of an earlier version to this one; nothing in it is lost."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(event)")}
+    if "uid" not in columns:
+        connection.execute("ALTER TABLE event ADD COLUMN uid INTEGER")
 
 
 def _row(event: Event) -> tuple[Any, ...]:
@@ -236,6 +245,7 @@ def _row(event: Event) -> tuple[Any, ...]:
         event.outcome,
         reason,
         event.who,
+        event.uid,
     )
 
 

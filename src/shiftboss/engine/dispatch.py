@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event, LogLines, LogTails
+from shiftboss.core import access
+from shiftboss.core.access import Caller
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
 from shiftboss.core.run_log import output_of
@@ -29,6 +31,7 @@ from shiftboss.version import VERSION
 class Client(Protocol):
     """The connection that a request came from."""
 
+    caller: Caller
     who: str
     on_end: list[Callable[[], None]]  # called when the client is gone
 
@@ -59,7 +62,29 @@ class Dispatch:
         self._database, self._capture, self._hub = database, capture, hub
         self._started = time.monotonic()
 
-    def at_once(self, call: str, request: calls.Struct) -> Answer | None:
+    @property
+    def projects(self) -> access.Projects:
+        """Whose the projects are, as of now."""
+        return self._loop.fleet.projects
+
+    def arguments(self, caller: Caller, request: calls.Request) -> calls.Struct:
+        """Return the arguments of a request, about nothing but what the caller may; raise UserError, DeniedError.
+
+        This is the one place where a request is checked: who carries it out may believe its targets.
+        """
+        arguments = decode_args(request)
+        need = calls.CALLS[request.call].access
+        if need == "anyone" or caller.is_admin:
+            return arguments
+        if isinstance(target := getattr(arguments, "target", None), str):
+            access.narrowed(caller, need, (target,), self.projects)
+            return arguments
+        named = getattr(arguments, "targets", None)
+        if named is None:  # about no project: nobody but an administrator's
+            need = "admin"
+        return replace(arguments, targets=access.narrowed(caller, need, named or (), self.projects))
+
+    def at_once(self, call: str, request: calls.Struct, caller: Caller) -> Answer | None:
         """Answer a call that only looks at memory; None: it is not one of these."""
         match call, request:
             case "ping", _:
@@ -67,9 +92,9 @@ class Dispatch:
             case "version", _:
                 return self._version()
             case "status", calls.Select() as select:
-                return self._status(select)
+                return self._status(select, caller)
             case "schedules", calls.Select(targets):
-                return self._schedules(targets)
+                return self._schedules(targets, caller)
         return None
 
     def post(self, client: Client, request_id: int, call: str, request: calls.Struct) -> None:
@@ -81,14 +106,15 @@ class Dispatch:
         def refuse(error: ShiftbossError) -> None:
             client.refuse(request_id, error)
 
-        self._loop.post(Asked(call, request, client.who, reply, refuse))
+        self._loop.post(Asked(call, request, client.who, reply, refuse, client.caller.uid))
 
     def events(self, client: Client, request_id: int, select: calls.Select) -> None:
         """Begin to send events; `client.on_end` ends it."""
         wanted = [parse_target(target) for target in select.targets]
 
         def listen(event: Event) -> None:
-            if not wanted or any(_is_about(event, target) for target in wanted):
+            is_wanted = not wanted or any(_is_about(event, target) for target in wanted)
+            if is_wanted and access.may_read(client.caller, event.target, self.projects):
                 client.item(request_id, event)
 
         client.reply(request_id, calls.Done())
@@ -103,8 +129,13 @@ class Dispatch:
             targets.append((address, target.process or 0))
         return calls.HistoryRows(events=tuple(await self._store.history(query, targets)))
 
-    def _schedules(self, targets: tuple[str, ...]) -> calls.Schedules:
+    def _schedules(self, targets: tuple[str, ...], caller: Caller) -> calls.Schedules:
         schedules = self._loop.schedules
+        if not caller.is_admin:  # all that is theirs was named for them, also what has no schedule
+            known = schedules.addresses()
+            targets = tuple(t for t in targets if "/" in t or any(a.startswith(f"{t}/") for a in known))
+            if not targets:
+                return calls.Schedules(schedules=())
         return schedules_status(schedules, chosen(schedules.addresses(), targets), self._shell.wall())
 
     async def occurrences(self, query: calls.Occurrences) -> calls.OccurrenceRows:
@@ -121,7 +152,15 @@ class Dispatch:
     async def logs(self, query: calls.Logs) -> LogTails:
         """Read the last lines of logs."""
         units = self._loop.fleet.select_units(query.targets)
-        return LogTails(logs=tuple([await self._tail(unit.address, query.lines) for unit in units]))
+        found: list[LogLines] = []
+        room = _MOST_LOG_TEXT
+        for unit in units:
+            if room > 0:
+                found.append(await self._tail(unit.address, query.lines))
+                room -= sum(map(len, found[-1].lines))
+            else:
+                found.append(LogLines(target=unit.address, trouble=_TOO_MUCH_TEXT))
+        return LogTails(logs=tuple(found))
 
     async def _tail(self, entry: str, lines: int) -> LogLines:
         try:
@@ -129,40 +168,48 @@ class Dispatch:
         except HostError as error:
             return LogLines(target=entry, trouble=error.message)
 
-    def followed(self, query: calls.Logs) -> list[AsyncIterator[LogLines]]:
-        """Return a stream of lines for each selected log."""
+    def followed(self, query: calls.Logs, caller: Caller) -> list[AsyncIterator[LogLines]]:
+        """Return a stream of lines for each selected log; it ends when the caller may read it no more."""
         units = self._loop.fleet.select_units(query.targets)
         if len(units) > _MOST_FOLLOWED:
             raise UserError(
                 f"cannot follow {len(units)} logs at once", hint=f"Name at most {_MOST_FOLLOWED} units."
             )
-        return [self._follow(unit.address, query.lines) for unit in units]
+        return [self._follow(unit.address, query.lines, caller) for unit in units]
 
-    async def _follow(self, entry: str, backlog: int) -> AsyncIterator[LogLines]:
+    async def _follow(self, entry: str, backlog: int, caller: Caller) -> AsyncIterator[LogLines]:
         follower = self._capture.subscribe(entry, backlog)
         try:
             async for line in follower:
+                if not access.may_read(caller, entry, self.projects):
+                    return
                 yield LogLines(target=line.entry, lines=(line.text,), process=line.process, lost=line.lost)
         finally:
             follower.close()
 
-    def _status(self, select: calls.Select) -> calls.Status:
+    def _status(self, select: calls.Select, caller: Caller) -> calls.Status:
         fleet = self._loop.fleet
         slots = fleet.select(select.targets)
         if not select.targets:  # who waits until something is gone must see it
             slots = sorted([*slots, *fleet.leaving()], key=lambda slot: slot.key)
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, self.troubles())
+        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, self.troubles(caller))
 
-    def troubles(self) -> tuple[str, ...]:
-        """Return what is wrong with the backend itself, as sentences."""
+    def troubles(self, caller: Caller) -> tuple[str, ...]:
+        """Return what is wrong with the backend itself, as sentences; nothing of projects that are not the caller's."""
         hello = self._loop.hello
         found = list(hello.degraded) if hello else []
         if self._loop.lives.is_closing:
             found.append("everything is being stopped")
-        found += [f"manifest {file}: {words}" for file, words in self._loop.fleet.manifest_errors.items()]
-        found += self._loop.schedules.errors.values()
+        found += [
+            f"manifest {file}: {words}"
+            for file, words in self._loop.fleet.manifest_errors.items()
+            if access.may_read(caller, file.removesuffix(".json"), self.projects)
+        ]
+        for address, words in self._loop.schedules.errors.items():
+            if access.may_read(caller, address, self.projects):
+                found.append(words)
         if self._store.trouble:
             found.append(f"{self._store.trouble}; workers run on, but what happens is not remembered")
         if self._database.moved_aside:
@@ -185,6 +232,8 @@ class Dispatch:
 
 
 _MOST_FOLLOWED = 1000
+_MOST_LOG_TEXT = 16 * 1024 * 1024  # characters in one answer
+_TOO_MUCH_TEXT = "not shown: this is too much at once, ask for fewer logs or lines"
 _MOST_LINES = 100_000
 
 

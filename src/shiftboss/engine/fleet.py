@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from shiftboss.core import wire
+from shiftboss.core import access, wire
 from shiftboss.core.errors import UserError
 from shiftboss.core.lifecycle import Policy, Process, RestartWhen, State, Wish
 from shiftboss.core.names import Target, parse_target, suggest
@@ -169,11 +169,12 @@ def ghost(address: str) -> Unit:
 
 @dataclass
 class Fleet:
-    """All units by address, where each project's `current` leads, and what is wrong with the manifest."""
+    """All units by address, where each project's `current` leads, whose it is, and what is wrong with the manifest."""
 
     units: dict[str, Unit] = field(default_factory=dict)
     releases: dict[str, str] = field(default_factory=dict)
     manifest_errors: dict[str, str] = field(default_factory=dict)
+    projects: access.Projects = access.Projects()  # noqa: RUF009 -- frozen
 
     def slots(self) -> Iterator[Slot]:
         """Yield every process."""
@@ -232,18 +233,14 @@ class Fleet:
     def _unknown(self, target: Target) -> UserError:
         projects = {unit.project for unit in self.units.values()}
         if target.project not in projects:
-            near = suggest(target.project, projects)
-            return UserError(
-                f"no unit of project '{target.project}' runs here{near}",
-                hint="See what runs with: shiftboss status",
-            )
+            return access.no_such_project(target.project, projects)
         own = [
             unit.address.partition("/")[2] for unit in self.units.values() if unit.project == target.project
         ]
         near = suggest(target.unit or "", own)
         return UserError(
             f"{target.project} has no unit '{target.unit}'{near}",
-            hint=f"Its units: {', '.join(sorted(own))}.",
+            hint=f"Its units here: {', '.join(sorted(own))}. {access.OTHER_BACKENDS}",
         )
 
 

@@ -22,7 +22,7 @@ def listener_of(port: int, names: Mapping[int, str]) -> str:
     no descriptor for that.
     """
     for uid, inode in _listening(port):
-        user = names.get(uid) or _local_user(uid)
+        user = names.get(uid) or local_user(uid)
         for pid in _processes_of(uid):
             if _has_socket(pid, inode):
                 return f"pid {pid} of {user} ({_command(pid)})"
@@ -39,7 +39,7 @@ def _listening(port: int) -> Iterator[tuple[int, str]]:
                 yield int(words[_UID]), words[_INODE]
 
 
-def _local_user(uid: int) -> str:
+def local_user(uid: int) -> str:
     """Return the name of a user by /etc/passwd, else its number: asking the system for others may hang (LDAP)."""
     for line in _read("/etc/passwd").splitlines():
         name, _, rest = line.partition(":")

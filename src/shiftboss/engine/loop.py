@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event
-from shiftboss.core import lifecycle, wire
+from shiftboss.core import access, lifecycle, wire
 from shiftboss.core.agenda_values import Incoming
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.engine import manifest
@@ -51,6 +51,7 @@ class Asked(NamedTuple):
     who: str
     reply: Callable[[Answer], None]
     refuse: Callable[[ShiftbossError], None]
+    uid: int | None = None
 
 
 class Lost(NamedTuple):
@@ -155,6 +156,7 @@ class Loop:
 
     def _carry_out(self, asked: Asked) -> None:
         requests, who, reply = self.requests, asked.who, asked.reply
+        requests.uid = self._schedule_requests.uid = asked.uid
         match asked.call, asked.request:
             case "start", calls.Act() as request:
                 requests.start(request, who, reply)
@@ -244,6 +246,9 @@ class Loop:
         if entries is None:
             self._sync_again_soon()
             return
+        self.fleet.projects = access.projects_of(
+            entries.values()
+        )  # first of all: rights that were taken are gone
         self._shell.limits_changed(list(entries.values()))
         self.schedules.take_manifest(entries.values())
         if self._adoption:
@@ -253,9 +258,11 @@ class Loop:
 
     def _changed_manifest(self, entries: dict[str, wire.Entry], errors: dict[str, str]) -> None:
         difference = manifest.take(self.lives, entries)
+        who, uid = self.requests.who_reloads()
         for kind in ("added", "removed", "restarted", "resized"):
             for address in getattr(difference, kind):
-                event = Event(at=self._shell.wall(), kind="config", target=address, reason=kind)
+                at = self._shell.wall()
+                event = Event(at=at, kind="config", target=address, reason=kind, who=who, uid=uid)
                 self._shell.record(event)
                 self._shell.publish(event)
         self.requests.reloaded(difference, errors)

@@ -22,12 +22,18 @@ class Reloading(NamedTuple):
 
     request: Reload
     reply: Reply
+    who: str
+    uid: int | None
 
 
 class Requests:
-    """Carries out requests. Raises UserError or HostError at once; else `reply` is called, now or later."""
+    """Carries out requests. Raises UserError or HostError at once; else `reply` is called, now or later.
+
+    `uid` is the user whose request is being carried out, for what is noted of it.
+    """
 
     def __init__(self, lives: Lives) -> None:
+        self.uid: int | None = None
         self._lives = lives
         self._reloading: list[Reloading] = []
 
@@ -78,7 +84,7 @@ class Requests:
     def reload(self, request: Reload, who: str, reply: Reply) -> None:
         """Have the manifest read again; the answer comes with it."""
         self._refuse_while_closing()
-        self._reloading.append(Reloading(request, reply))
+        self._reloading.append(Reloading(request, reply, who, self.uid))
         self._lives.shell.send(wire.Reload())
 
     def shutdown(self, who: str, reply: Reply) -> None:
@@ -90,9 +96,14 @@ class Requests:
     def reloaded(self, difference: Difference, errors: dict[str, str]) -> None:
         """Tell those who wait for it what a manifest changed."""
         waiting, self._reloading = self._reloading, []
-        for request, reply in waiting:
-            done = partial(_tell_reloaded, difference, errors, reply)
-            Settling(self._lives.shell, difference.slots, {}, request.wait_seconds, done)
+        for one in waiting:
+            done = partial(_tell_reloaded, difference, errors, one.reply)
+            Settling(self._lives.shell, difference.slots, {}, one.request.wait_seconds, done)
+
+    def who_reloads(self) -> tuple[str | None, int | None]:
+        """Return name and uid of who asked for the manifest that comes next; None if nobody did (SIGHUP)."""
+        first = self._reloading[0] if self._reloading else None
+        return (first.who or None, first.uid) if first else (None, None)
 
     def _chosen(self, request: Act) -> list[Slot]:
         self._refuse_while_closing()
@@ -145,6 +156,7 @@ class Requests:
             process=process,
             reason=words,
             who=who or None,
+            uid=self.uid,
         )
         self._lives.shell.record(event)
         self._lives.shell.publish(event)

@@ -20,6 +20,7 @@ class ScheduleRequests:
     """Carries out requests. Raises UserError or HostError at once; else `reply` is called, now or later."""
 
     def __init__(self, shell: Shell, schedules: Schedules, lives: Lives) -> None:
+        self.uid: int | None = None  # whose request is being carried out
         self._shell, self._schedules, self._lives = shell, schedules, lives
 
     def carry_out(self, call: str, request: calls.Struct, who: str, reply: Reply) -> None:
@@ -81,7 +82,8 @@ class ScheduleRequests:
         self._schedules.wait_for(address, number, lambda row: answer(_ran(row)))
 
     def _note(self, address: str, verb: str, who: str) -> None:
-        event = Event(at=self._shell.wall(), kind="asked", target=address, reason=verb, who=who or None)
+        at = self._shell.wall()
+        event = Event(at=at, kind="asked", target=address, reason=verb, who=who or None, uid=self.uid)
         self._shell.record(event)
         self._shell.publish(event)
 
@@ -94,7 +96,8 @@ def chosen(known: list[str], targets: tuple[str, ...]) -> list[str]:
     for target in targets:
         meant = [a for a in known if a == target or a.startswith(f"{target}/")]
         if not meant:
-            near = suggest(target, known)
+            # only of the same project: who asks may not know of others
+            near = suggest(target, [a for a in known if a.startswith(f"{target.partition('/')[0]}/")])
             raise UserError(
                 f"no schedule {target} runs here{near}", hint="See what is scheduled with: shiftboss next"
             )

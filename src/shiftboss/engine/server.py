@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -13,63 +13,103 @@ import msgspec
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Error, ErrorKind, Response
-from shiftboss.core.errors import ShiftbossError, UserError
-from shiftboss.engine.dispatch import Dispatch, decode_args
+from shiftboss.core.access import OTHER_BACKENDS, Caller, is_stranger
+from shiftboss.core.errors import DeniedError, HostError, ShiftbossError, UserError
+from shiftboss.engine.callers import MOST_CONNECTIONS, Callers, Usage
+from shiftboss.engine.dispatch import Dispatch
 
 log = logging.getLogger(__name__)
 
 MOST_CLIENTS = 200
+MOST_ORDINARY = 150  # of them: the others are kept for administrators
 _BACKLOG = 512
+_ACCEPTED_AT_ONCE = 16
 _MOST_AT_ONCE = 32  # requests of one client that are not answered yet
 _STREAM_ROOM = 1024 * 1024  # bytes that a client who listens to events may be behind
 _REPLY_ROOM = 32 * 1024 * 1024
-_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(calls.Request).decode
 
 
 class Server:
-    """All clients. `allowed`: uid and name of the users who may ask anything; nobody else may ask at all."""
+    """All clients. Who has no right on anything is not let in; what the others may is asked at each request."""
 
-    def __init__(self, dispatch: Dispatch, allowed: Mapping[int, str]) -> None:
+    def __init__(self, dispatch: Dispatch, callers: Callers) -> None:
         self.dispatch = dispatch
-        self._allowed = allowed
+        self._callers = callers
         self._clients: set[Connection] = set()
+        self._usage: dict[int, Usage] = {}
+        self._ordinary = 0
 
     async def listen(self, descriptor: int) -> asyncio.Server:
         """Answer at a listening unix socket."""
         listening = socket.socket(fileno=descriptor)
         listening.setblocking(False)
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        # asyncio accepts as many at once as its backlog says: few, so that others have their turn in between
+        server = await loop.create_server(lambda: Connection(self), sock=listening, backlog=_ACCEPTED_AT_ONCE)
+        listening.listen(_BACKLOG)
+        return server
 
-    def admit(self, connection: "Connection", uid: int) -> str:
-        """Let a client in; return why not, "" if it may."""
-        if uid not in self._allowed:
-            return "permission denied: only root and the owner of this shiftboss may ask it"
+    def admit(self, connection: "Connection", peer: socket.socket) -> tuple[Caller, str, Usage | None]:
+        """Let a client in; return who it is, by name too, and what its user has in use (administrators: None).
+
+        Raises DeniedError or HostError with why it is not let in.
+        """
+        caller = self._callers.caller(peer)
+        if is_stranger(caller, self.dispatch.projects):
+            raise DeniedError("permission denied: nothing that runs here is yours", hint=_STRANGER)
         if len(self._clients) >= MOST_CLIENTS:
-            return "too many clients at once"
+            raise _crowded()
+        usage = None if caller.is_admin else self._let_in(caller.uid)
         self._clients.add(connection)
-        return ""
-
-    def name_of(self, uid: int) -> str:
-        """Return the name of a user who was let in."""
-        return self._allowed[uid]
+        return caller, self._callers.name(caller.uid), usage
 
     def leave(self, connection: "Connection") -> None:
         """Forget a client."""
+        if connection not in self._clients:
+            return
         self._clients.discard(connection)
+        if connection.usage:
+            connection.usage.connections -= 1
+            self._ordinary -= 1
+
+    def _let_in(self, uid: int) -> Usage:
+        now = asyncio.get_running_loop().time()
+        usage = self._usage.get(uid)
+        if usage is None:
+            self._usage = {one: used for one, used in self._usage.items() if not used.is_fresh(now)}
+            usage = self._usage[uid] = Usage(now)
+        if usage.connections >= MOST_CONNECTIONS or self._ordinary >= MOST_ORDINARY:
+            raise _crowded()
+        usage.connections += 1
+        self._ordinary += 1
+        return usage
+
+
+_STRANGER = (
+    "Root can name you under [project] operators or viewers in the file of a project. "
+    f"{OTHER_BACKENDS} As root: use sudo."
+)
+
+
+def _crowded() -> HostError:
+    return HostError("too many clients at once", hint="Try again in a moment.")
 
 
 class Connection(asyncio.Protocol):
     """One client. Requests are answered in any order; the id tells which."""
 
     def __init__(self, server: Server) -> None:
+        self.caller = Caller(-1)  # nobody, until admitted
         self.who = ""
+        self.usage: Usage | None = None
         self.on_end: list[Callable[[], None]] = []
         self._server = server
         self._rest = b""
+        self._lines: deque[bytes] = deque()
+        self._has_turn = False  # the next line is taken soon
         self._open: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_write = asyncio.Event()
@@ -81,37 +121,54 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 -- as in asyncio.Protocol
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        uid = _peer_uid(transport.get_extra_info("socket"))
-        refusal = self._server.admit(self, uid)
-        if refusal:
-            self._fail(
-                0, "denied", refusal, "Run the command as root (sudo), or as the user who started shiftboss."
-            )
+        try:
+            admitted = self._server.admit(self, transport.get_extra_info("socket"))
+        except ShiftbossError as error:
+            self.refuse(0, error)
+            self._over()
+        except OSError as error:  # it is gone already
+            log.debug("a client hung up at once: %s", error.strerror)
             self._over()
         else:
-            self.who = self._server.name_of(uid)
+            self.caller, self.who, self.usage = admitted
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         if self._is_over:
             return
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest
-        for line in lines:
-            if len(line) <= calls.MAX_REQUEST:
-                self._take(line)
+        self._lines += [line for line in lines if len(line) <= calls.MAX_REQUEST]
+        if not self._has_turn:
+            self._take_next()
         if max(map(len, (rest, *lines))) > calls.MAX_REQUEST:
             self._fail(0, "user", f"a request is longer than {calls.MAX_REQUEST} bytes")
             self._over()
 
     def pause_writing(self) -> None:  # noqa: D102
         self._may_write.clear()
-        with contextlib.suppress(RuntimeError):  # closing
-            self._transport.pause_reading()
+        self._read_if_all_is_taken()
 
     def resume_writing(self) -> None:  # noqa: D102
         self._may_write.set()
-        with contextlib.suppress(RuntimeError):
-            self._transport.resume_reading()
+        if not self._has_turn:
+            self._take_next()
+
+    def _take_next(self) -> None:
+        """Take one request and let others have their turn before the next; none while answers are not read."""
+        self._has_turn = False
+        if self._lines and self._may_write.is_set() and not self._is_over:
+            self._take(self._lines.popleft())
+            if self._lines and not self._has_turn:
+                self._has_turn = True
+                asyncio.get_running_loop().call_soon(self._take_next)
+        self._read_if_all_is_taken()
+
+    def _read_if_all_is_taken(self) -> None:
+        with contextlib.suppress(RuntimeError):  # closing
+            if self._may_write.is_set() and not self._lines:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def connection_lost(self, _error: Exception | None) -> None:  # noqa: D102
         self._is_over = True
@@ -139,12 +196,14 @@ class Connection(asyncio.Protocol):
             self._fail(request.id, "bug", "internal error, please report", "See the log of the engine.")
 
     def _begin(self, request: calls.Request) -> None:
-        arguments = decode_args(request)
+        dispatch = self._server.dispatch
+        arguments = dispatch.arguments(self.caller, request)
         if request.id in self._open:
             raise UserError(f"request {request.id} is not answered yet", hint="Use another id.")
         if len(self._open) >= _MOST_AT_ONCE:
             raise UserError("too many requests at once", hint="Wait for answers before asking more.")
-        answer = self._server.dispatch.at_once(request.call, arguments)
+        self._refuse_too_much(request)
+        answer = dispatch.at_once(request.call, arguments, self.caller)
         if answer is not None:
             self._send(Response(request.id, reply=answer))
             return
@@ -153,26 +212,37 @@ class Connection(asyncio.Protocol):
 
     def _begin_later(self, request: calls.Request, arguments: calls.Struct) -> None:
         """Begin what takes a while."""
+        dispatch = self._server.dispatch
         match arguments:
             case calls.History():
-                self._run(request.id, self._answer(request.id, self._server.dispatch.history(arguments)))
+                self._run(request.id, self._answer(request.id, partial(dispatch.history, arguments)))
             case calls.Logs(follow=False):
-                self._run(request.id, self._answer(request.id, self._server.dispatch.logs(arguments)))
+                self._run(request.id, self._answer(request.id, partial(dispatch.logs, arguments)))
             case calls.Logs():
-                self._follow(request.id, self._server.dispatch.followed(arguments))
+                self._follow(request.id, dispatch.followed(arguments, self.caller))
             case calls.Occurrences():
-                self._run(request.id, self._answer(request.id, self._server.dispatch.occurrences(arguments)))
+                self._run(request.id, self._answer(request.id, partial(dispatch.occurrences, arguments)))
             case calls.RunLog():
-                self._run(request.id, self._answer(request.id, self._server.dispatch.run_log(arguments)))
+                self._run(request.id, self._answer(request.id, partial(dispatch.run_log, arguments)))
             case calls.Select() if request.call == "events":
-                self._server.dispatch.events(self, request.id, arguments)
+                dispatch.events(self, request.id, arguments)
             case _:
-                self._server.dispatch.post(self, request.id, request.call, arguments)
+                dispatch.post(self, request.id, request.call, arguments)
 
-    async def _answer(self, request_id: int, work: Coroutine[Any, Any, Answer]) -> None:
-        self.reply(request_id, await work)
+    def _refuse_too_much(self, request: calls.Request) -> None:
+        """Raise HostError if a user who is not an administrator has changed too much in too short a time."""
+        if not self.usage or calls.CALLS[request.call].access != "operate":
+            return
+        if not self.usage.may_change(asyncio.get_running_loop().time()):
+            raise HostError("too many changes in a short time", hint="Wait a second between two of them.")
+
+    async def _answer(self, request_id: int, work: Callable[[], Coroutine[Any, Any, Answer]]) -> None:
+        async with self.usage.searches if self.usage else contextlib.nullcontext():
+            self.reply(request_id, await work())
 
     def _follow(self, request_id: int, streams: list[AsyncIterator[calls.LogLines]]) -> None:
+        if self.usage:
+            self.on_end.append(self.usage.follow(len(streams)))
         self.reply(request_id, calls.LogTails(logs=()))
         self._open.add(request_id)
         for stream in streams:
@@ -210,8 +280,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, request_id: int, error: ShiftbossError) -> None:
         """Send why a request was not carried out."""
-        kind: ErrorKind = "user" if isinstance(error, UserError) else "host"
-        self._fail(request_id, kind, error.message, error.hint)
+        self._fail(request_id, _kind(error), error.message, error.hint)
 
     def item(self, request_id: int, item: Answer) -> None:
         """Send a part of a stream; who is far behind is dropped."""
@@ -243,6 +312,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def _peer_uid(peer: socket.socket) -> int:
-    _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return int(uid)
+def _kind(error: ShiftbossError) -> ErrorKind:
+    if isinstance(error, DeniedError):
+        return "denied"
+    return "user" if isinstance(error, UserError) else "host"

@@ -50,7 +50,7 @@ class RealShell:
         self._on_alarm: Callable[[], None] = lambda: None
         self._output = RunOutput(loop, capture)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._users: dict[int, str] = {}
+        self.users: dict[int, str] = {}
         self._most_pipes = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARED_DESCRIPTORS
         self._uncaptured = 0
         self.on_room: Callable[[], None] = lambda: None
@@ -159,7 +159,7 @@ class RealShell:
         self._spawn(self._tail(entry, lines, then))
 
     def limits_changed(self, entries: list[wire.Entry]) -> None:  # noqa: D102
-        self._users = {0: "root", **{entry.uid: entry.user for entry in entries}}
+        self.users = {0: "root", **{entry.uid: entry.user for entry in entries}}
         self._capture.reload({entry.address: log_of(entry) for entry in entries})
 
     async def _finish(self, entry: str, process: int, run: int, then: Callable[[], None]) -> None:
@@ -198,7 +198,7 @@ class RealShell:
     async def _listener(self, port: int, then: Callable[[str], None]) -> None:
         found = ""
         with contextlib.suppress(OSError, RuntimeError):  # no descriptor, or no thread, to be had just now
-            found = await asyncio.to_thread(listener_of, port, self._users)
+            found = await asyncio.to_thread(listener_of, port, self.users)
         then(found)
 
     def is_deleted(self, path: str) -> bool | None:  # noqa: D102

@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import ctypes as _ctypes  # noqa: F401 -- capture needs it later, when root is gone and its files may be out of reach
 import gc
+import grp
 import logging
 import os
 import pwd
@@ -13,7 +14,8 @@ import struct
 import time
 from concurrent.futures import thread as _preloaded  # noqa: F401 -- imported lazily otherwise, when root is gone
 
-from shiftboss.core import wire
+from shiftboss.core import access, wire
+from shiftboss.engine.callers import Callers
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import Database, Memory
 from shiftboss.engine.dispatch import Dispatch
@@ -52,13 +54,13 @@ class Engine:
 
     async def run(self) -> None:
         """Take over, serve, and end in order."""
-        allowed = allowed_users(self._keeper)
+        callers = self._callers()
         memory = await self._store.load()
         loop = self._connect(memory)
         await first_of(self._shell.on_ready, self._shell.on_closing, self._shell.on_end)
         if self._shell.api and self._shell.on_ready.is_set():
             parts = (loop, self._shell, self._store, self._database, self._capture, self._hub)
-            await Server(Dispatch(*parts), allowed).listen(self._shell.api[0])
+            await Server(Dispatch(*parts), callers).listen(self._shell.api[0])
         gc.collect()
         gc.freeze()
         await self._wait_for_the_end()
@@ -83,6 +85,11 @@ class Engine:
         shell.connect(link, Timers(self._aio, lambda key, epoch: loop.post(Rang(key, epoch))))
         link.send(wire.Sync())
         return loop
+
+    def _callers(self) -> Callers:
+        keeper_uid = peer_uid(self._keeper)
+        admins = {uid: user_name(uid) for uid in (0, os.geteuid(), keeper_uid)}
+        return Callers(admins, admin_group() if keeper_uid == 0 else None, lambda: self._shell.users)
 
     async def _wait_for_the_end(self) -> None:
         term = asyncio.Event()
@@ -122,10 +129,18 @@ async def first_of(*events: asyncio.Event) -> None:
         task.cancel()
 
 
-def allowed_users(keeper: socket.socket) -> dict[int, str]:
-    """Return who may ask the engine: root, its own user, and the keeper's (who made the socket pair)."""
-    _, keeper_uid, _ = struct.unpack("3i", keeper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return {uid: user_name(uid) for uid in (0, os.geteuid(), keeper_uid)}
+def peer_uid(keeper: socket.socket) -> int:
+    """Return the keeper's user: it made the socket pair."""
+    _, uid, _ = struct.unpack("3i", keeper.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
+
+
+def admin_group() -> int | None:
+    """Return the group whose members may do what root may; None if there is none."""
+    try:
+        return grp.getgrnam(access.GROUP).gr_gid or None  # never root's own group
+    except KeyError:
+        return None
 
 
 def user_name(uid: int) -> str:

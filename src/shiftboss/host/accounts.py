@@ -22,6 +22,12 @@ class RealAccounts:
         except (KeyError, ValueError):
             return None
 
+    def group(self, name: str) -> int | None:
+        try:
+            return grp.getgrnam(name).gr_gid
+        except (KeyError, ValueError):
+            return None
+
     def own(self) -> Account:
         uid = os.geteuid()
         try:

@@ -38,10 +38,11 @@ Answer = Finished | Callable[[tuple[str, ...]], Finished]
 
 
 class FakeAccounts:
-    """The `Accounts` port: `users` by name; the program runs as `account`."""
+    """The `Accounts` port: `users` and further `groups` by name; the program runs as `account`."""
 
     def __init__(self, account: Account) -> None:
         self.users = {account.name: account}
+        self.groups: dict[str, int] = {}
         self._own = account
 
     def add(self, name: str, uid: int, *, home: str = "") -> Account:
@@ -51,6 +52,10 @@ class FakeAccounts:
 
     def by_name(self, name: str) -> Account | None:
         return self.users.get(name)
+
+    def group(self, name: str) -> int | None:
+        owner = self.users.get(name)  # each has a group of its own
+        return self.groups.get(name, owner.gid if owner else None)
 
     def own(self) -> Account:
         return self._own

@@ -39,6 +39,12 @@ class _Process:
 class _Unit:
     entry: Entry
     processes: dict[int, _Process] = field(default_factory=dict)
+    scaled: int | None = None
+    instead_of: int = 0
+
+    @property
+    def wanted(self) -> int:
+        return self.entry.policy.processes if self.scaled is None else self.scaled
 
 
 class FakeEngine:
@@ -108,13 +114,26 @@ class FakeEngine:
             process.up = True
             self._spawn(unit, process)
 
+    def scale(self, target: str, processes: int) -> None:
+        self._require_running()
+        self.asked.append(f"scale {target} {processes}")
+        unit = self._units[target]
+        unit.instead_of = unit.entry.policy.processes
+        unit.scaled = None if processes == unit.instead_of else processes
+        self._resize(unit, restarts=False)
+
     def _take(self, address: str, entry: Entry) -> None:
         unit = self._units.setdefault(address, _Unit(entry))
         restarts = unit.entry.revision != entry.revision
         unit.entry = entry
-        for number in [n for n in unit.processes if n > entry.policy.processes]:
+        if unit.instead_of != entry.policy.processes:
+            unit.scaled = None
+        self._resize(unit, restarts=restarts)
+
+    def _resize(self, unit: _Unit, *, restarts: bool) -> None:
+        for number in [n for n in unit.processes if n > unit.wanted]:
             del unit.processes[number]
-        for number in range(1, entry.policy.processes + 1):
+        for number in range(1, unit.wanted + 1):
             is_new = number not in unit.processes
             process = unit.processes.setdefault(number, _Process(number, Script()))
             if (is_new or restarts) and process.up:
@@ -156,7 +175,8 @@ def _told(unit: _Unit, clock: Clock) -> EngineUnit:
         )
         for process in unit.processes.values()
     )
-    return EngineUnit(unit.entry.address, fingerprint(unit.entry), unit.entry.revision, processes)
+    revision, override = unit.entry.revision, unit.scaled
+    return EngineUnit(unit.entry.address, fingerprint(unit.entry), revision, processes, override)
 
 
 class FakeEngines:

@@ -51,6 +51,11 @@ class NativeEngine:
         with Client(self._path) as client:
             client.restart(target)
 
+    def scale(self, target: str, processes: int) -> None:
+        """Have so many processes of a worker."""
+        with Client(self._path) as client:
+            client.scale(target, processes)
+
 
 def _schedule(found: calls.ScheduleStatus) -> EngineSchedule:
     last = found.last

@@ -110,6 +110,10 @@ class Accounts(Protocol):
         """Return the account, None if there is none of that name."""
         ...
 
+    def group(self, name: str) -> int | None:
+        """Return the id of a group, None if there is none of that name."""
+        ...
+
     def own(self) -> Account:
         """Return the account this program runs as."""
         ...
@@ -255,6 +259,10 @@ class Engine(Protocol):
 
     def restart(self, target: str) -> None:
         """Have processes replaced; does not wait."""
+        ...
+
+    def scale(self, target: str, processes: int) -> None:
+        """Have so many processes of a worker until its file says another number than now; does not wait."""
         ...
 
 

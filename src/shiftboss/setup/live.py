@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from shiftboss.backends import native as native_backend
 from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
 from shiftboss.core.names import address
-from shiftboss.core.spec import Site, Worker
+from shiftboss.core.spec import Site, Unit, Worker
 from shiftboss.core.status import ProcessStatus
 from shiftboss.host.machine import Machine
+from shiftboss.setup.units import Resolved
 
 
 class LiveWorkers(Protocol):
@@ -87,7 +90,8 @@ class NativeLive:
         units = {unit.address: unit for unit in facts.units}
         chosen = list(workers)
         logs = [f"{w.address}: {units[w.address].trouble}" for w in chosen if _is_troubled(units, w)]
-        self._troubles = (*facts.troubles, *logs)
+        scaled = [words for w in chosen if (words := _scaled(units, w))]
+        self._troubles = (*facts.troubles, *logs, *scaled)
         return {worker.address: native_backend.live(worker, units.get(worker.address)) for worker in chosen}
 
     def start(self, worker: Worker, process: int) -> None:
@@ -106,6 +110,27 @@ class NativeLive:
     def troubles(self) -> tuple[str, ...]:
         """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""
         return self._troubles
+
+
+def _scaled(units: Mapping[str, EngineUnit], worker: Worker) -> str:
+    unit = units.get(worker.address)
+    if unit is None or unit.override is None or unit.override == worker.processes:
+        return ""
+    return f"{worker.address} was scaled to {unit.override} without root; its file says {worker.processes}"
+
+
+def as_scaled(machine: Machine, site: Site, resolved: Resolved) -> Resolved:
+    """Return a project with as many processes as its workers have by now, where they were scaled without its file."""
+    if not any(isinstance(unit, Worker) and unit.backend == "native" for unit in resolved.units):
+        return resolved
+    facts = machine.engines.connect(site.api_socket).facts()
+    overrides = {unit.address: unit.override for unit in (facts.units if facts else ())}
+    return replace(resolved, units=tuple(_with_count(unit, overrides) for unit in resolved.units))
+
+
+def _with_count(unit: Unit, overrides: Mapping[str, int | None]) -> Unit:
+    count = overrides.get(unit.address) if isinstance(unit, Worker) and unit.backend == "native" else None
+    return unit if count is None else replace(unit, processes=count)
 
 
 def _is_troubled(units: Mapping[str, EngineUnit], worker: Worker) -> bool:

@@ -96,6 +96,15 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     return Report(reports, (*errors, *observer.errors), troubles)
 
 
+def with_usage(machine: Machine, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:
+    """Return reports whose processes an engine told, with the memory and CPU that the kernel lets us see."""
+    observer = _Observer(machine, {}, machine.processes.usage())
+    return tuple(
+        replace(project, workers=tuple(observer.measured(worker) for worker in project.workers))
+        for project in projects
+    )
+
+
 def _statuses(
     machine: Machine, site: Site, workers: Iterable[Worker]
 ) -> tuple[dict[str, tuple[ProcessStatus, ...]], list[ShiftbossError], tuple[str, ...]]:
@@ -155,6 +164,10 @@ class _Observer:
             shown(worker.argv),
             tuple(self._completed(process, root, release) for process in processes),
         )
+
+    def measured(self, worker: WorkerReport) -> WorkerReport:
+        """Return a worker with what its processes use."""
+        return replace(worker, processes=tuple(self._completed(p, "", None) for p in worker.processes))
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid

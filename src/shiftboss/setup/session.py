@@ -6,12 +6,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from shiftboss.core.errors import DeniedError
 from shiftboss.core.spec import Site
 from shiftboss.host.machine import Machine, real_machine
 from shiftboss.setup.catalog import Catalog, load_catalog
 from shiftboss.setup.progress import Progress
-from shiftboss.setup.site import load_site
+from shiftboss.setup.site import is_guest, load_site
 
+_GUEST = (
+    "Use sudo, or ask whoever runs it. Without root there are, for your projects on the backend native: "
+    "status, logs, start, stop, restart, scale, history, events.\n"
+    "For a shiftboss of your own, write ~/.config/shiftboss/config.toml first."
+)
 _machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
 
 
@@ -47,13 +53,28 @@ class Session:
         self._read_site()
 
     @cached_property
+    def is_guest(self) -> bool:
+        """Whether this server is somebody else's, so that its engine must be asked for everything."""
+        return is_guest(self.machine.files, self.machine.accounts, self.site)
+
+    def refuse_guest(self) -> None:
+        """Raise DeniedError if what follows is only for whom this server belongs to."""
+        if self.is_guest:
+            raise DeniedError("only root may do that on this server", hint=_GUEST)
+
+    @cached_property
     def catalog(self) -> Catalog:
-        """The project files, read once."""
+        """The project files, read once; raises DeniedError if they are not ours to read."""
+        self.refuse_guest()
         return load_catalog(self.machine.files, self.site)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Hold the lock of everything that changes this server; what was read before it is read again."""
+        """Hold the lock of everything that changes this server; what was read before it is read again.
+
+        Raises DeniedError if it is not ours to change.
+        """
+        self.refuse_guest()
         with self.machine.files.lock(f"{self.site.run}/lock", self._say_waiting):
             self._read_site()
             self.__dict__.pop("catalog", None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.backends.registry import BACKENDS
 from shiftboss.core.errors import HostError, UserError
@@ -14,7 +15,7 @@ from shiftboss.core.names import suggest
 from shiftboss.core.preset import Preset
 from shiftboss.core.release import ReleaseFacts
 from shiftboss.core.resolve import make_project, project_user
-from shiftboss.core.spec import Account, Project, Schedule, Site, Unit, UnitKind, Worker
+from shiftboss.core.spec import Account, People, Project, Schedule, Site, Unit, UnitKind, Worker
 from shiftboss.core.staleness import is_inside
 from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable
 from shiftboss.host.machine import Machine
@@ -57,6 +58,38 @@ def resolve_project(machine: Machine, site: Site, name: str, tables: ProjectFile
     return make_project(site, name, tables.project, account)
 
 
+def _people(machine: Machine, names: Iterable[str], where: str) -> People:
+    """Return the numbers of users and groups (`@group`) that a project file names; raise UserError for a stranger."""
+    users, groups = set(), set()
+    for name in names:
+        if name.startswith("@"):
+            groups.add(_group_id(machine, name[1:], where))
+        else:
+            users.add(_user_id(machine, name, where))
+    return People(tuple(sorted(users)), tuple(sorted(groups)))
+
+
+def _user_id(machine: Machine, name: str, where: str) -> int:
+    account = machine.accounts.by_name(name)
+    if account is None:
+        group = f" A group is written with @: @{name}." if machine.accounts.group(name) is not None else ""
+        raise UserError(
+            f"there is no user {name!r:.60}",
+            where=where,
+            hint=f"Create the user, or take the name out.{group}",
+        )
+    return account.uid
+
+
+def _group_id(machine: Machine, name: str, where: str) -> int:
+    gid = machine.accounts.group(name)
+    if gid is None:
+        raise UserError(
+            f"there is no group {name!r:.60}", where=where, hint="Create the group, or take the name out."
+        )
+    return gid
+
+
 def forgotten_project(machine: Machine, site: Site, name: str, tables: ProjectFile) -> Project:
     """Return the project even if its account is gone: enough to remove what runs there."""
     user = project_user(site, name, tables.project)
@@ -83,7 +116,11 @@ def require_release(machine: Machine, project: Project) -> str:
 
 def resolve(machine: Machine, site: Site, name: str, entry: Entry) -> Resolved:
     """Return everything a project file wants. Raises UserError or HostError that names what is missing."""
-    project = resolve_project(machine, site, name, entry.tables)
+    project = replace(
+        resolve_project(machine, site, name, entry.tables),
+        operators=_people(machine, entry.tables.project.operators, f"{entry.path}: project.operators"),
+        viewers=_people(machine, entry.tables.project.viewers, f"{entry.path}: project.viewers"),
+    )
     expander = _Expander(machine, site, project, entry)
     workers = (expander.worker(unit, table) for unit, table in entry.tables.workers.items())
     schedules = (expander.schedule(unit, table) for unit, table in entry.tables.schedules.items())

@@ -103,6 +103,10 @@ class EngineRig(Rig):
     def launch(self, *entries: wire.Entry, **options: Any) -> "EngineRig":
         """Write the manifest and start keeper and engine."""
         self.write_all(*entries)
+        return self.launch_written(**options)
+
+    def launch_written(self, **options: Any) -> "EngineRig":
+        """Start keeper and engine on the manifest that is there."""
         self.start(*ENGINE, "--state", str(self.engine_state), **options)
         return self
 

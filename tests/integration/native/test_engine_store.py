@@ -54,6 +54,30 @@ def test_what_is_forgotten_is_gone(path: str) -> None:
     assert base.load() == database.Memory()
 
 
+def test_a_file_of_the_version_before_keeps_all_that_it_has(path: str) -> None:
+    """It had no column for the uid of who asked."""
+    old = sqlite3.connect(path)
+    columns = "id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL"
+    more = (
+        "process INTEGER NOT NULL, run INTEGER NOT NULL, pid INTEGER, state TEXT, started REAL, code INTEGER"
+    )
+    old.execute(f"CREATE TABLE event ({columns}, {more}, outcome TEXT, reason TEXT, who TEXT)")
+    old.execute(
+        "INSERT INTO event (at, kind, target, process, run, who) VALUES (3e9, 'asked', 'shop/q', 0, 0, 'ann')"
+    )
+    old.execute("PRAGMA user_version=1")
+    old.commit()
+    old.close()
+
+    for _ in range(2):  # the second time there is nothing to add
+        base = Database(path)
+        base.load()
+        base.write(Batch([event(1, kind="asked", who="bob", uid=1001)]))
+        base.close()
+    found = Database(path).history(History(kinds=("asked",)), [])
+    assert [(one.who, one.uid) for one in found] == [("bob", 1001), ("bob", 1001), ("ann", None)]
+
+
 def test_the_file_is_for_its_owner_only(path: str) -> None:
     Database(path).load()
     assert os.stat(path).st_mode & 0o777 == 0o600

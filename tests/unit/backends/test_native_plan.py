@@ -7,11 +7,13 @@ import pytest
 from msgspec.structs import replace
 from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, SCHEDULER, Shop, deploy, kinds
 
+from shiftboss.backends.native import live
 from shiftboss.backends.native_manifest import entry_of
-from shiftboss.core.errors import HostError
+from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.facts import EngineProcess, EngineUnit
 from shiftboss.core.plan import ChangeOwner, ReloadEngine
 from shiftboss.core.spec import Account, Project, Worker
-from shiftboss.core.wire import read_manifest
+from shiftboss.core.wire import Grants, WireError, read_manifest
 from shiftboss.host.fake import ENGINE, fake_machine
 from shiftboss.host.fake_supervisor import Script
 from shiftboss.setup.control import restart, start, stop
@@ -98,6 +100,89 @@ def test_restart_policy_env_file_and_the_cap_of_all_logs_reach_the_manifest() ->
     assert entry.env_file == f"{ROOT}/shared/.env"
     assert (entry.policy.restart, entry.policy.restart_limit) == ("on-failure", 7)
     assert entry.policy.log_total_bytes == 64 * 1024 * 1024
+
+
+def test_who_may_control_a_project_reaches_the_manifest_by_number_and_restarts_nothing() -> None:
+    shop = native_shop()
+    worker = '[workers.queue]\npreset = "laravel-queue"\nprocesses = 2\n'
+    shop.write_project(f'[project]\nuser = "shop_user"\n{worker}')
+    shop.apply()
+    before = pids(shop)
+    ann, eve = (shop.machine.accounts.add(name, uid) for name, uid in (("ann", 2001), ("eve", 2002)))
+    shop.machine.accounts.groups["devs"] = 3001
+    shop.write_project(
+        '[project]\nuser = "shop_user"\noperators = ["ann", "@devs", "ann"]\nviewers = ["eve", "@ann"]\n'
+        f"{worker}scale_max = 6\n"
+    )
+
+    change = shop.apply()
+
+    assert change.plan.restarts == ()
+    assert pids(shop) == before
+    [entry] = read_manifest(shop.machine.files.text(MANIFEST).encode(), "shop")
+    assert entry.policy.grants == Grants((ann.uid,), (3001,), (eve.uid,), (ann.gid,))
+    assert (entry.processes_max, entry.policy.processes) == (6, 2)
+    assert shop.apply().plan.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "words", "hint"),
+    [
+        ('operators = ["bob"]', "operators", "there is no user 'bob'", "Create"),
+        ('viewers = ["@bobs"]', "viewers", "there is no group 'bobs'", "Create"),
+        ('viewers = ["devs"]', "viewers", "there is no user 'devs'", "@devs"),
+        ('viewers = ["@"]', "viewers", "there is no group ''", "Create"),
+    ],
+)
+def test_a_person_that_nobody_knows_is_refused(line: str, key: str, words: str, hint: str) -> None:
+    shop = native_shop()
+    shop.machine.accounts.groups["devs"] = 3001
+    shop.write_project(f'[project]\nuser = "shop_user"\n{line}\n[workers.queue]\npreset = "laravel-queue"\n')
+    with pytest.raises(UserError, match=words) as caught:
+        shop.apply()
+    assert caught.value.where == f"{PROJECT_FILE}: project.{key}"
+    assert hint in caught.value.hint
+    assert shop.machine.files.node(MANIFEST) is None
+
+
+@pytest.mark.parametrize("numbers", [(-1,), (2**32 - 1,), (True,), ("0",), (1.5,)])
+def test_a_manifest_with_an_impossible_operator_is_refused(numbers: tuple[object, ...]) -> None:
+    shop = native_shop()
+    shop.set_up(QUEUE)
+    raw = json.loads(shop.machine.files.text(MANIFEST))
+    for key in Grants._fields:
+        broken = json.loads(json.dumps(raw))
+        broken["entries"][0]["policy"]["grants"][key] = list(numbers)
+        with pytest.raises(WireError):
+            read_manifest(json.dumps(broken).encode(), "shop")
+
+
+def test_a_worker_that_was_scaled_without_its_file_has_that_many_processes() -> None:
+    shop = native_shop()
+    shop.set_up(replace(QUEUE, processes=2))
+    worker = shop.resolved().units[0]
+    assert isinstance(worker, Worker)
+    unit = EngineUnit("shop/queue", 1, "r", (EngineProcess(1, "RUNNING"),), override=1)
+    assert [process.process for process in live(worker, unit)] == [1]
+    assert [process.process for process in live(worker, replace(unit, override=None))] == [1, 2]
+    assert [process.process for process in live(worker, replace(unit, override=3))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("scaled", [1, 3])
+def test_a_scale_without_the_file_stays_until_the_file_says_another_number(scaled: int) -> None:
+    shop = native_shop()
+    shop.set_up(replace(QUEUE, processes=2))
+    shop.machine.engine.scale("shop/queue", scaled)
+    assert shop.prepared_apply().plan.actions == ()
+
+    text = shop.machine.files.text(PROJECT_FILE)
+    shop.write_project(text.replace("processes = 2", "processes = 2\nscale_max = 5"))
+    change = shop.apply()
+    assert [(r.starts, r.ends) for r in change.plan.actions if isinstance(r, ReloadEngine)] == [((), ())]
+    assert len(states(shop)["shop/queue"]) == scaled
+
+    shop.set_up(replace(QUEUE, processes=4))
+    assert states(shop)["shop/queue"] == ["RUNNING"] * 4
 
 
 def test_one_process_more_restarts_none() -> None:

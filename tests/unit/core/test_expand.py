@@ -397,6 +397,17 @@ def test_a_singleton_with_two_processes_is_refused_with_the_reason() -> None:
     assert error.where == f"{WHERE}.processes"
 
 
+def test_a_worker_may_be_scaled_without_root_as_far_as_its_table_says() -> None:
+    assert worker({"preset": "laravel-queue", "processes": 2}).scale_max == 0
+    assert worker({"preset": "laravel-queue", "processes": 2, "scale_max": 5}).scale_max == 5
+    too_few = refusal({"preset": "laravel-queue", "processes": 4, "scale_max": 3})
+    assert too_few.where == f"{WHERE}.scale_max"
+    assert "must not be less than processes, which is 4" in too_few.message
+    singleton = refusal({"preset": "laravel-horizon", "scale_max": 2})
+    assert singleton.where == f"{WHERE}.scale_max"
+    assert "must run as one process" in singleton.message
+
+
 def test_a_singleton_may_run_as_several_processes_when_the_option_takes_its_reason_away() -> None:
     wanted: dict[str, Any] = {"preset": "huey", "processes": 2, "options": {"app": "tasks.huey"}}
     assert refusal(wanted).hint == "Set it to 1, or remove it, or set options.no_periodic = true."

@@ -520,6 +520,44 @@ def test_a_stop_is_remembered_and_told_with_who_asked() -> None:
     assert played.process().reason == "stopped"
 
 
+def test_every_change_is_noted_with_name_and_number_of_who_asked() -> None:
+    played = Played()
+    played.running(entry())
+
+    def asks(call: str, request: calls.Struct, uid: int) -> None:
+        played.play(Asked(call, request, f"u{uid}", played.replies.append, played.replies.append, uid))
+
+    asks("stop", act(Q), 1)
+    asks("start", act(Q), 2)
+    asks("restart", act("shop"), 3)
+    asks("scale", calls.Scale(target=Q, processes=2), 4)
+    asks("reload", calls.Reload(), 5)
+    asks("stop", act(Q), 6)  # while the manifest is on its way
+    played.play(*manifest(entry(), entry("shop/mail"), serial=2))
+    noted = [(e.reason, e.who, e.uid) for e in played.shell.recorded if e.kind in ("asked", "config")]
+    assert noted == [
+        ("stop", "u1", 1),
+        ("start", "u2", 2),
+        ("restart", "u3", 3),
+        ("scale to 2", "u4", 4),
+        ("stop", "u6", 6),
+        ("added", "u5", 5),
+    ]
+    played.play(*manifest(entry(), serial=3))  # nobody asked: the keeper got a HUP
+    last = played.shell.events("config")[-1]
+    assert (last.reason, last.who, last.uid) == ("removed", None, None)
+
+
+def test_rights_are_those_of_the_manifest_that_arrived_last() -> None:
+    played = Played()
+    played.begin(entry(policy_grants=wire.Grants(operators=(7,))), entry("blog/mail"))
+    assert played.loop.fleet.projects.users == {7, 1500}
+    assert set(played.loop.fleet.projects.rights) == {"shop", "blog"}
+    played.play(*manifest(entry(), serial=2))
+    assert set(played.loop.fleet.projects.rights) == {"shop"}
+    assert 7 not in played.loop.fleet.projects.users
+
+
 def test_a_client_that_waits_is_told_when_all_is_settled() -> None:
     played = Played()
     played.running(entry(processes=2))

@@ -3,7 +3,7 @@
 import pytest
 from tests.shop import Told
 
-from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.errors import DeniedError, HostError, UserError
 from shiftboss.core.spec import Account
 from shiftboss.host.fake import ROOT, FakeMachine, fake_machine
 from shiftboss.setup.session import Session, on_machine, this_machine
@@ -128,3 +128,57 @@ def test_commands_work_on_the_machine_that_is_chosen() -> None:
     with on_machine(machine):
         assert this_machine() is machine
     assert this_machine() is not machine
+
+
+ROOTS_SOCKET = "/run/shiftboss/api.sock"
+
+
+def test_who_has_nothing_of_ones_own_asks_the_server_of_root() -> None:
+    machine = fake_machine(ANN)
+    machine.files.write(ROOTS_SOCKET, "", uid=0)
+    opened = session(machine, Told())
+    assert opened.site.api_socket == ROOTS_SOCKET
+    assert (opened.site.system, opened.is_guest) == (False, True)
+    for forbidden in (lambda: opened.catalog, opened.changing().__enter__, opened.refuse_guest):
+        with pytest.raises(DeniedError, match="only root may") as caught:
+            forbidden()
+        assert "sudo" in caught.value.hint
+        assert "status, logs" in caught.value.hint
+
+
+def test_where_root_has_put_its_socket_is_read_from_its_config_if_that_may_be_read() -> None:
+    machine = fake_machine(ANN)
+    machine.files.write("/etc/shiftboss/config.toml", '[paths]\nrun = "/srv/run"\n', uid=0)
+    machine.files.write("/srv/run/api.sock", "", uid=0)
+    assert session(machine, Told()).site.api_socket == "/srv/run/api.sock"
+
+
+@pytest.mark.parametrize(
+    "own", ["/home/ann/.config/shiftboss/config.toml", "/home/ann/.local/state/shiftboss/run/api.sock"]
+)
+def test_who_has_a_shiftboss_of_ones_own_keeps_it(own: str) -> None:
+    machine = fake_machine(ANN)
+    machine.files.write(ROOTS_SOCKET, "", uid=0)
+    machine.files.write(own, "", uid=1000)
+    opened = session(machine, Told())
+    assert opened.site.run == "/home/ann/.local/state/shiftboss/run"
+    assert not opened.is_guest
+    assert opened.catalog.entries == {}
+
+
+def test_an_engine_of_ones_own_is_nobodys_guest_and_root_never_is() -> None:
+    for account, owner, guest in ((ANN, 1000, False), (ANN, 0, True), (ANN, 1001, True), (ROOT, 1000, False)):
+        machine = fake_machine(account)
+        machine.files.write("/srv/config.toml", "", uid=0)
+        machine.files.write("/srv/run/api.sock", "", uid=owner)
+        opened = Session(machine, Told(), "/srv/config.toml", {})
+        assert opened.is_guest == guest, (account, owner)
+
+
+def test_the_config_of_the_server_means_the_server_also_for_others() -> None:
+    machine = fake_machine(ANN)
+    machine.files.write("/etc/shiftboss/config.toml", "", uid=0)
+    machine.files.write("/home/ann/.config/shiftboss/config.toml", "", uid=1000)
+    machine.files.write(ROOTS_SOCKET, "", uid=0)
+    opened = Session(machine, Told(), "/etc/shiftboss/config.toml", {})
+    assert (opened.site.run, opened.is_guest) == ("/run/shiftboss", True)
