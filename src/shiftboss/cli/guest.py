@@ -12,7 +12,7 @@ from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.log_lines import lines_since, parse_since
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
-from shiftboss.setup.report import ProjectReport, Report, WorkerReport, with_usage
+from shiftboss.setup.report import ProjectReport, Report, WorkerReport, timed_report, with_usage
 
 # a stop may take as long as the longest job; who waits may interrupt it
 _WAIT_SECONDS = 3600.0
@@ -25,7 +25,23 @@ def report(session: Session, target: str | None) -> Report:
     with _client(session) as client:
         status = client.status(*([target] if target else []))
     projects = tuple(_project(project) for project in status.projects)
-    return Report(with_usage(session.machine, projects), troubles=(*status.troubles, *_troubles(status)))
+    found = session.machine.engines.connect(session.site.api_socket).schedules()
+    zone = session.machine.clock.zone()
+    schedules = [each for each in found if not target or f"{each.address}/".startswith(f"{target}/")]
+    return Report(
+        tuple(
+            msgspec.structs.replace(
+                project,
+                schedules=tuple(
+                    timed_report(each, each.when, str(zone), zone)
+                    for each in schedules
+                    if each.address.startswith(f"{project.project}/")
+                ),
+            )
+            for project in with_usage(session.machine, projects)
+        ),
+        troubles=(*status.troubles, *_troubles(status)),
+    )
 
 
 def _client(session: Session) -> Client:

@@ -73,11 +73,13 @@ class EngineUnit(Struct, frozen=True):
 class EngineSchedule(Struct, frozen=True):
     """One schedule that the native engine has; times are seconds since the epoch.
 
-    `running`: runs that live; `paused`: by whom; `trouble`: why it is stopped, or cannot run at all. `due`, `began`,
+    `when`: its times in words; `running`: runs that live; `paused`: by whom; `trouble`: why it is stopped, or cannot run at all. `due`, `began`,
     `ended`, `outcome`, `exit_status`, `reason` are of the last occurrence that has an outcome.
     """
 
     address: str
+    when: str = ""
+    command: tuple[str, ...] = ()
     next: int | None = None
     running: int = 0
     paused: str = ""

@@ -61,6 +61,8 @@ def _schedule(found: calls.ScheduleStatus) -> EngineSchedule:
     last = found.last
     return EngineSchedule(
         address=found.address,
+        when=found.when,
+        command=found.command,
         next=found.next,
         running=len(found.running),
         paused=found.paused,

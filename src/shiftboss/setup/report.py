@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -98,7 +98,7 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
 
 def with_usage(machine: Machine, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:
     """Return reports whose processes an engine told, with the memory and CPU that the kernel lets us see."""
-    observer = _Observer(machine, {}, machine.processes.usage())
+    observer = _Observer(machine, {}, machine.processes.usage(), {})
     return tuple(
         replace(project, workers=tuple(observer.measured(worker) for worker in project.workers))
         for project in projects
@@ -190,8 +190,9 @@ class _Observer:
         return own + sum(self._memory(child) for child in self._children.get(pid, ()))
 
     def _schedule(self, schedule: Schedule) -> ScheduleReport:
-        if schedule.backend == "native":
-            return self._timed(schedule, self.timed.get(schedule.address))
+        if found := self.timed.get(schedule.address):
+            zone = schedule.timezone or str(self._zone)
+            return timed_report(found, schedule.times, zone, self._zone)
         return ScheduleReport(
             schedule.name,
             schedule.backend,
@@ -201,31 +202,6 @@ class _Observer:
             self._next(schedule),
             self._last(schedule),
         )
-
-    def _timed(self, schedule: Schedule, found: EngineSchedule | None) -> ScheduleReport:
-        """Report a schedule of our own engine."""
-        state, reason = _state(found) if found else (None, None)
-        return ScheduleReport(
-            schedule.name,
-            schedule.backend,
-            schedule.times,
-            schedule.timezone or str(self._zone),
-            shown(schedule.argv),
-            self._iso(found.next) if found else self._next(schedule),
-            self._last_of(found) if found and found.outcome else None,
-            state,
-            reason,
-        )
-
-    def _last_of(self, found: EngineSchedule) -> LastRun:
-        began, ended = found.began, found.ended
-        duration = round(ended - began, 3) if began is not None and ended is not None else None
-        return LastRun(self._iso(found.due), self._iso(began), duration, found.exit_status, found.outcome)
-
-    def _iso(self, moment: float | None) -> str | None:
-        if moment is None:
-            return None
-        return datetime.fromtimestamp(moment, self._zone).isoformat(timespec="seconds")
 
     def _next(self, schedule: Schedule) -> str | None:
         from shiftboss.setup.due import (
@@ -246,6 +222,34 @@ class _Observer:
             return None
         moment = datetime.fromtimestamp(written, UTC).astimezone(self._zone)
         return LastRun(started=moment.isoformat(timespec="seconds"))
+
+
+def timed_report(found: EngineSchedule, times: str, timezone: str, zone: tzinfo) -> ScheduleReport:
+    """Report a schedule of our own engine; times are shown in `zone`."""
+    state, reason = _state(found)
+    return ScheduleReport(
+        found.address.partition("/")[2],
+        "native",
+        times,
+        timezone,
+        shown(found.command),
+        _iso(found.next, zone),
+        _last_of(found, zone) if found.outcome else None,
+        state,
+        reason,
+    )
+
+
+def _last_of(found: EngineSchedule, zone: tzinfo) -> LastRun:
+    began, ended = found.began, found.ended
+    duration = round(ended - began, 3) if began is not None and ended is not None else None
+    return LastRun(_iso(found.due, zone), _iso(began, zone), duration, found.exit_status, found.outcome)
+
+
+def _iso(moment: float | None, zone: tzinfo) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, zone).isoformat(timespec="seconds")
 
 
 def _state(found: EngineSchedule) -> tuple[str, str | None]:
