@@ -53,6 +53,7 @@ class Server:
     keeper: TemporaryKeeper
     cron_dir: Path
     backend: str = "supervisor"
+    schedules: str = "cron"
     users: list[str] = field(default_factory=list)
 
     @classmethod
@@ -86,7 +87,7 @@ class Server:
         """Write config.toml; `supervisor` are more lines of its [supervisor], `extra` stands at its end."""
         self.config.write_text(
             f'[layout]\nprojects = "{self.directory}/projects"\nlogs = "{self.directory}/logs"\n\n'
-            f'[backend]\nworkers = "{self.backend}"\nschedules = "cron"\n\n'
+            f'[backend]\nworkers = "{self.backend}"\nschedules = "{self.schedules}"\n\n'
             f'[supervisor]\nconf_file = "{self.supervisord.conf_file}"\n{supervisor}\n'
             f'[cron]\ndir = "{self.cron_dir}"\n\n[logrotate]\ndir = "{self.directory}/logrotate.d"\n{extra}'
         )

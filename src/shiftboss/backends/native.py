@@ -7,7 +7,7 @@ from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
 from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
 from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
-from shiftboss.core.schedule_entry import schedule_of
+from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
 from shiftboss.core.spec import Site, Unit, UnitKind, Worker
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.wire import Entry, WireError, fingerprint, read_manifest
@@ -100,7 +100,7 @@ class _Difference:
 
     def _matters(self, reload: ReloadEngine) -> bool:
         """A manifest that is removed while no engine runs need not be told to anybody."""
-        return self._runs or bool(reload.starts)
+        return self._runs or bool(reload.starts or reload.schedules)
 
     def _goes_by(self, entry: Entry) -> bool:
         unit = self._units.get(entry.address)
@@ -114,10 +114,14 @@ class _Difference:
         return ReloadEngine(
             self._project,
             starts=tuple(target for name in sorted(differing) for target in self._starts(name)),
+            schedules=tuple(name for name in sorted(differing) if self._is_schedule(name)),
             restarts=tuple(sorted({*ends, *restarts, *surplus})),
             ends=tuple(sorted({*ends, *surplus})),
             stop_wait_seconds=max(waits, default=0) if ends or restarts or surplus else 0,
         )
+
+    def _is_schedule(self, name: str) -> bool:
+        return self._entries[name].policy.kind == SCHEDULE
 
     def _starts(self, name: str) -> Iterable[str]:
         """Return a new unit, or the processes that a known one gets in addition."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shiftboss.core.schedule_entry import LANES, SCHEDULE, condition_of, options_of
+from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
 from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
@@ -42,7 +42,11 @@ def entry_of(worker: Worker) -> Entry:
 
 
 def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
-    """Return the entry of a schedule, and that of its condition if it has one; with their revisions."""
+    """Return the entry of a schedule, and that of its condition if it has one; with their revisions.
+
+    Raises UserError for times that cannot be.
+    """
+    check_times(schedule)
     policy = Policy(
         kind=SCHEDULE,
         preset=schedule.preset,

@@ -86,11 +86,13 @@ class ReloadEngine(Struct, frozen=True):
     """Make the native engine go by the manifest of one project as it is then.
 
     `starts` are units and processes that it does not run yet, `restarts` the addresses of processes that end or restart,
-    `ends` those among them that do not come back; they get up to `stop_wait_seconds`.
+    `ends` those among them that do not come back; they get up to `stop_wait_seconds`. `schedules` are those that it
+    does not have yet, or otherwise.
     """
 
     target: str
     starts: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
     restarts: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     stop_wait_seconds: float = 0

@@ -37,11 +37,17 @@ def _line(action: Action) -> str:
         case ChangeOwner():
             return f"give {action.path} to the engine that writes the logs (mode {action.mode:o})"
         case ReloadEngine():
-            return f"start {', '.join(action.starts)}" if action.starts else ""
+            return _reload_line(action)
         case StartProcess():
             return f"start {action.target}"
         case UpdateGroup():
             return _group_line(action)
+
+
+def _reload_line(action: ReloadEngine) -> str:
+    starts = f"start {', '.join(action.starts)}" if action.starts else ""
+    schedules = f"schedule {', '.join(action.schedules)}" if action.schedules else ""
+    return "; ".join(part for part in (starts, schedules) if part)
 
 
 def _group_line(action: UpdateGroup) -> str:

@@ -49,10 +49,18 @@ def schedule_of(address: str) -> str:
 
 def options_of(schedule: Schedule, site: Site) -> dict[str, Any]:
     """Return the options of a schedule's entry."""
-    times = Times(schedule.cron, schedule.every, schedule.after, schedule.timezone, schedule.dst)
     limits = (site.max_runs, site.max_runs_per_project)
-    plain: dict[str, Any] = msgspec.to_builtins(Options(times, schedule.policy, limits))
+    plain: dict[str, Any] = msgspec.to_builtins(Options(_times(schedule), schedule.policy, limits))
     return plain
+
+
+def check_times(schedule: Schedule) -> None:
+    """Raise UserError if nobody could say when a schedule is due."""
+    _timing(schedule.address, _times(schedule), ZoneInfo("UTC"))
+
+
+def _times(schedule: Schedule) -> Times:
+    return Times(schedule.cron, schedule.every, schedule.after, schedule.timezone, schedule.dst)
 
 
 def read_options(address: str, options: Mapping[str, Any]) -> Options:

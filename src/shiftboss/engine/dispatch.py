@@ -192,9 +192,12 @@ class Dispatch:
         slots = fleet.select(select.targets)
         if not select.targets:  # who waits until something is gone must see it
             slots = sorted([*slots, *fleet.leaving()], key=lambda slot: slot.key)
+        timed = [
+            unit for unit in fleet.select_units(select.targets) if not unit.is_worker and not unit.is_ghost
+        ]
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, self.troubles(caller))
+        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, timed, self.troubles(caller))
 
     def troubles(self, caller: Caller) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, as sentences; nothing of projects that are not the caller's."""

@@ -81,7 +81,12 @@ class FakeEngine:
         return EngineFacts("test", tuple(_told(unit, self._clock) for unit in self._units.values()))
 
     def schedules(self) -> tuple[EngineSchedule, ...]:
-        return () if self.down else tuple(self.timed.values())
+        if self.down:
+            return ()
+        known = {
+            a: EngineSchedule(a) for a, unit in self._units.items() if unit.entry.policy.kind == "schedule"
+        }
+        return tuple({**known, **self.timed}.values())
 
     def reload(self) -> Mapping[str, str]:
         self._faults.reach("engine.reload")

@@ -63,7 +63,7 @@ class Change(Struct, frozen=True):
         started = {a.target for a in self.plan.actions if isinstance(a, UpdateGroup | StartProcess)}
         for action in self.plan.actions:
             if isinstance(action, ReloadEngine):
-                started |= {*action.starts, *action.restarts}
+                started |= {*action.starts, *action.schedules, *action.restarts}
         written = {a.path for a in self.plan.actions if isinstance(a, WriteFile)}
         units = (unit for project in self.projects for unit in project.units)
         return tuple(
@@ -71,7 +71,7 @@ class Change(Struct, frozen=True):
             for unit in units
             if unit in self.asked
             or _restarts(unit, started)
-            or (isinstance(unit, Schedule) and crontab_path(self.site, unit.project.name) in written)
+            or (unit.backend == "cron" and crontab_path(self.site, unit.project.name) in written)
         )
 
 

@@ -3,6 +3,7 @@
 import shlex
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import UserError
@@ -172,22 +173,25 @@ def schedule_request(
     words: tuple[str, ...],
     *,
     shell: bool | None = None,
+    settings: dict[str, str | int] | None = None,
 ) -> ScheduleRequest:
     """Return the request for a schedule: the Laravel scheduler without a name, else any command with times.
 
     Raises UserError for a project without artisan, or for a new schedule without times or command.
     """
+    settings = settings or {}
     if name is None:
-        return _laravel_scheduler(machine, site, catalog, project)
+        return replace(_laravel_scheduler(machine, site, catalog, project), settings=settings)
     command = as_command(words)
     entry = catalog.entry(project)
     known = entry is not None and name in entry.tables.schedules
-    if not known and (cron is None or command is None):
+    has_times = cron is not None or "every" in settings or "after" in settings
+    if not known and (not has_times or command is None):
         raise UserError(
             f"{project} has no schedule '{name}' yet: it needs times and a command",
             hint=f'For example: shiftboss cron {project} {name} "0 2 * * *" -- COMMAND',
         )
-    return ScheduleRequest(name, cron=cron, command=command, shell=shell)
+    return ScheduleRequest(name, cron=cron, command=command, shell=shell, settings=settings)
 
 
 def _laravel_scheduler(machine: Machine, site: Site, catalog: Catalog, project: str) -> ScheduleRequest:

@@ -26,7 +26,7 @@ class WorkerRequest(Struct, frozen=True):
 
 
 class ScheduleRequest(Struct, frozen=True):
-    """Add or change a schedule; None leaves a value as it is."""
+    """Add or change a schedule; None leaves a value as it is. `settings`: more keys of its table."""
 
     name: str
     preset: str | None = None
@@ -34,8 +34,16 @@ class ScheduleRequest(Struct, frozen=True):
     command: Command | None = None
     shell: bool | None = None
     backend: str | None = None
+    settings: dict[str, str | int] = {}
+
+    @property
+    def times(self) -> frozenset[str]:
+        """Return which of the keys that say when it runs are given."""
+        given = {"cron"} if self.cron is not None else set()
+        return frozenset(given | (_TIMES & self.settings.keys()))
 
 
+_TIMES = frozenset({"cron", "every", "after"})
 Request = WorkerRequest | ScheduleRequest
 
 
@@ -52,6 +60,9 @@ def edited(text: str, tables: ProjectFile, project: str, request: Request) -> st
         value = getattr(request, key, None)
         if value is not None:
             changes[key] = value
+    if isinstance(request, ScheduleRequest):
+        _refuse_other_times(old, project, request)
+        changes |= request.settings
     if changes.get("preset") == CUSTOM:
         del changes["preset"]
     return set_unit(text, section, request.name, changes)
@@ -63,6 +74,20 @@ def _refuse_other_kind(tables: ProjectFile, project: str, request: Request) -> N
         kind = "a schedule" if isinstance(request, WorkerRequest) else "a worker"
         raise UserError(
             f"{address(project, request.name)} is {kind} already", hint=_other_name(project, request)
+        )
+
+
+def _refuse_other_times(
+    old: WorkerTable | ScheduleTable | None, project: str, request: ScheduleRequest
+) -> None:
+    """Times are given in one way; a schedule does not silently get a second one."""
+    given = request.times
+    before = {key for key in _TIMES if getattr(old, key, None)} if given else set()
+    if len(given | before) > 1:
+        ways = " and ".join(sorted(given | before))
+        raise UserError(
+            f"{address(project, request.name)} would have {ways}: its times are given in one way only",
+            hint=f"Change the file by hand, or first: shiftboss remove {address(project, request.name)}",
         )
 
 

@@ -10,6 +10,7 @@ from shiftboss.core.errors import HostError
 from shiftboss.core.spec import Schedule, Site, Worker
 from shiftboss.core.status import ProcessStatus
 from shiftboss.host.machine import Machine
+from shiftboss.setup.live import START_HINT
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.selection import Selection, statuses
 
@@ -128,8 +129,13 @@ def _too_slow(address: str, processes: Iterable[ProcessStatus]) -> HostError:
 
 
 def verify_schedules(machine: Machine, site: Site, schedules: Iterable[Schedule]) -> None:
-    """Check that a cron daemon is alive and reads our files. Raises HostError with the command that mends it."""
-    projects = {schedule.project.name: schedule for schedule in schedules}
+    """Check that what runs schedules has them: a cron daemon that lives and reads our files, or our own engine.
+
+    Raises HostError with the command that mends it.
+    """
+    chosen = list(schedules)
+    _verify_timed(machine, site, [schedule for schedule in chosen if schedule.backend == "native"])
+    projects = {schedule.project.name: schedule for schedule in chosen if schedule.backend == "cron"}
     for name, schedule in projects.items():
         path = crontab_path(site, name)
         if machine.files.read(path) is None:
@@ -138,4 +144,20 @@ def verify_schedules(machine: Machine, site: Site, schedules: Iterable[Schedule]
             raise HostError(
                 f"{schedule.address} is written to {path}, but no running cron daemon reads {site.cron_dir}",
                 hint="Start cron: systemctl enable --now cron (or: service cron start).",
+            )
+
+
+def _verify_timed(machine: Machine, site: Site, schedules: Iterable[Schedule]) -> None:
+    chosen = list(schedules)
+    if not chosen:
+        return
+    found = {each.address: each for each in machine.engines.connect(site.api_socket).schedules()}
+    for schedule in chosen:
+        known = found.get(schedule.address)
+        if known is None:
+            raise HostError(f"{schedule.address} is set up, but shiftboss does not run it", hint=START_HINT)
+        if known.trouble:
+            raise HostError(
+                f"{schedule.address} does not run: {known.trouble}",
+                hint=f"Once that is mended: shiftboss resume {schedule.address}",
             )

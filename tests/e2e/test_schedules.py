@@ -1,0 +1,124 @@
+"""Schedules of our own engine as their users meet them: set up, run, looked at, asked why, paused, removed."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tests.e2e.refusals import WRONG_USE, assert_refused
+from tests.e2e.server import Server, TestProject, on_native
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.needs_root, on_native]
+
+
+@pytest.fixture
+def project(server: Server) -> TestProject:
+    """A project with a release whose schedules run on our own engine."""
+    server.schedules = "native"
+    server.write_config()
+    made = server.add_project()
+    made.release()
+    server.ok("project", "add", made.name, "--user", made.user)
+    return made
+
+
+def history(project: TestProject, *options: str) -> list[dict[str, object]]:
+    rows = json.loads(project.server.ok("history", project.name, "--json", *options).stdout)
+    return [row for row in rows if row["kind"] == "occurrence"]
+
+
+def test_a_schedule_is_set_up_runs_as_its_user_and_every_occurrence_is_told(project: TestProject) -> None:
+    server, name = project.server, f"{project.name}/tick"
+    server.ok("cron", project.name, "tick", "--every", "1s", "--", "id", "-un")
+    wait_until(lambda: sum(row["outcome"] == "ran" for row in history(project)) >= 2, 30, what="two runs")
+    row = next(row for row in history(project) if row["outcome"] == "ran")
+    assert row["exit_status"] == 0
+    assert datetime.fromisoformat(str(row["due"])).microsecond == 0
+
+    shown = server.ok("logs", name, "--run", str(row["run"])).stdout.splitlines()
+    assert shown[1] == project.user
+    assert server.ok("status").stdout.count(name) == 1
+    document = json.loads(server.ok("status", "--json").stdout)
+    [schedule] = document["projects"][0]["schedules"]
+    assert schedule["backend"] == "native"
+    assert schedule["last"]["outcome"] == "ran"
+    assert schedule["next"]
+    assert name in server.ok("next", project.name, "-n", "2").stdout
+
+    server.ok("remove", name)
+    before = len(history(project))
+    assert before
+    assert name not in server.ok("status").stdout
+
+
+def test_run_shows_the_output_live_and_ends_with_the_status_of_the_command(project: TestProject) -> None:
+    server, name = project.server, f"{project.name}/backup"
+    server.ok(
+        "cron", project.name, "backup", "0 4 * * *", "--shell", "--", "echo dumping; echo no space; exit 7"
+    )
+    answer = server.run("run", name)
+    assert answer.status == 7
+    assert "dumping\nno space\n" in answer.stdout
+    assert f"{name}: failed: exit 7" in answer.stdout
+
+    why = server.ok("why", name).stdout
+    assert "was made due at" in why
+    assert "it failed (exit 7; log: no space)" in why
+    assert f"shiftboss logs {name} --run" in why
+    assert "Next: " in why
+    assert [row["outcome"] for row in history(project, "--failed")] == ["failed"]
+
+    server.ok("cron", project.name, "backup", "0 4 * * *", "--", "true")
+    assert server.ok("run", name).stdout.strip().endswith(f"{name}: ran")
+    assert "is started" in server.ok("run", name, "--detach").stdout
+
+
+def test_a_paused_schedule_skips_its_times_and_says_by_whom(project: TestProject) -> None:
+    server, name = project.server, f"{project.name}/tick"
+    server.ok("cron", project.name, "tick", "--every", "1s", "--", "true")
+    wait_until(lambda: history(project), 30, what="a run")
+    server.ok("pause", name)
+    wait_until(lambda: history(project)[-1]["outcome"] == "skipped", 30, what="a skipped time")
+    assert history(project)[-1]["reason"] == "paused by root"
+    assert f"{name} does not run: paused by root" in server.ok("status").stdout
+    assert "It is paused by root" in server.ok("why", name).stdout
+    server.ok("resume", name)
+    wait_until(lambda: history(project)[-1]["outcome"] == "ran", 30, what="a run again")
+
+
+def test_what_cannot_be_is_said_in_one_line(project: TestProject) -> None:
+    server = project.server
+    server.ok("cron", project.name, "daily", "0 4 * * *", "--", "true")
+    for words in (
+        ("run", f"{project.name}/nothing"),
+        ("pause", f"{project.name}/nothing"),
+        ("why", f"{project.name}/nothing"),
+        ("cron", project.name, "daily", "--every", "5m"),
+        ("cron", project.name, "daily", "true"),
+        ("cron", project.name, "daily", "0 4 * * *", "--timezone", "Europe/Nowhere"),
+        ("cron", project.name, "daily", "0 4 * * *", "--timeout", "soon"),
+        ("logs", f"{project.name}/daily", "--run", "99"),
+    ):
+        assert_refused(server.run(*words), WRONG_USE)
+
+
+def test_the_second_time_nothing_changes(project: TestProject) -> None:
+    server = project.server
+    words = (
+        "cron",
+        project.name,
+        "daily",
+        "0 4 * * *",
+        "--timezone",
+        "Europe/Riga",
+        "--retries",
+        "2",
+        "--",
+        "true",
+    )
+    server.ok(*words)
+    before = server.snapshot()
+    answer = server.ok(*words)
+    assert server.snapshot() == before
+    assert answer.stdout.startswith("nothing to change\n"), answer
