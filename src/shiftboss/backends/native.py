@@ -49,7 +49,7 @@ class NativeBackend:
         assert before is None or isinstance(before, str)
         facts = answers[AskEngine()]
         assert facts is None or isinstance(facts, EngineFacts)
-        entries = tuple(entry_of(worker) for worker in workers)
+        entries = tuple(entry_of(worker, wanted.site) for worker in workers)
         file = _file(wanted, entries, before)
         difference = _Difference(wanted.project.name, entries, facts, before)
         difference.changes_file = bool(file.actions)

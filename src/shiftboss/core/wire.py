@@ -62,6 +62,7 @@ Step = Literal[
     "cgroup",
     "session",
     "rlimits",
+    "isolation",
     "umask",
     "groups",
     "gid",
@@ -167,7 +168,8 @@ class Policy(NamedTuple):
 
     `kind` is `worker`, `schedule` or `helper` (a command the engine runs for itself: health, only_if).
     `restart_limit` 0: it never gives up; else so many failed starts in a row make it FATAL.
-    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps.
+    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps. `memory_soft_bytes`:
+    a process that uses more is asked to start afresh, 0 for never.
     """
 
     kind: str = "worker"
@@ -180,6 +182,7 @@ class Policy(NamedTuple):
     log_max_bytes: int = 10 * 1024 * 1024
     log_backups: int = 5
     log_total_bytes: int = 0
+    memory_soft_bytes: int = 0
     exit_meanings: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
     options: dict[str, Any] = {}  # noqa: RUF012 -- same
 
@@ -306,7 +309,8 @@ class Spawned(NamedTuple):
     """The program has replaced the child (execve succeeded); comes with the read end of its output pipe.
 
     `release`: the directory it runs in, links resolved after the chdir. `cgroup`: path of its cgroup ("" none).
-    `notes`: what could not be done as wished (a hard limit that cannot be raised).
+    `notes`: what could not be done as wished (a hard limit that cannot be raised). `groups`: the directories that
+    count and bound what it uses, one for each hierarchy (see confine/usage.py); none: nothing counts it.
     """
 
     entry: str
@@ -318,6 +322,7 @@ class Spawned(NamedTuple):
     revision: str
     cgroup: str = ""
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 class Held(NamedTuple):
@@ -332,6 +337,7 @@ class Held(NamedTuple):
     revision: str
     cgroup: str = ""
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     stopping: bool = False
     exit: Exit | None = None
     gone: bool = False

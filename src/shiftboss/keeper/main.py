@@ -21,7 +21,8 @@ from contextlib import suppress
 from functools import partial
 
 from shiftboss.confine import cgroup, journal, kernel, startup
-from shiftboss.confine.birth import Nursery, settle
+from shiftboss.confine.birth import Nursery
+from shiftboss.confine.groups import settle
 from shiftboss.confine.leftovers import Leftovers
 from shiftboss.confine.loop import HANDLED, Loop, say
 from shiftboss.confine.releases import Place, Releases
@@ -45,12 +46,13 @@ class Keeper:
         self._instance = startup.read_instance(options.state)
         self._degraded: list[str] = []
         self._manifest = manifest.load(options.manifest, manifest.EMPTY)
-        tree = cgroup.find_tree(f"shiftboss-{self._instance}", options.cgroups)
+        name = f"shiftboss-{self._instance}"
+        tree = cgroup.find_tree(name, options.cgroups)
         book = journal.Journal(f"{options.run}/started")
         self._stop_leftovers(book, tree)
         self._api = startup.listen(f"{options.run}/api.sock")
         self._loop = Loop()
-        self._nursery = Nursery(HANDLED, settle(tree), book, self._loop.children.keys())
+        self._nursery = Nursery(HANDLED, settle(name, options.cgroups, tree), book, self._loop.children)
         mark = journal.engine_mark(self._instance)
         pid_file = f"{options.run}/engine.pid"
         self._engine = Resident(self._loop, self._nursery, "engine", options.engine, mark, pid_file)
@@ -78,7 +80,7 @@ class Keeper:
             kernel.become_subreaper()
         except OSError as error:
             self._degrade(str(error))
-        if self._nursery.tree is None:
+        if self._nursery.groups.tree is None:
             self._degrade("no cgroups here: a process that hides well is found only when the server stops")
         self._runs.on_gone, self._loop.reaped = self._check_done, self._runs.after_reaping
         self._link.on_request, self._link.on_end = self._on_request, self._finish
@@ -176,7 +178,7 @@ class Keeper:
         for name in ("api.sock", "engine.pid", "keeper.pid", "started"):
             with suppress(OSError):
                 os.unlink(f"{self._options.run}/{name}")
-        while time.monotonic() < deadline and not self._nursery.remove():
+        while time.monotonic() < deadline and not self._nursery.groups.remove():
             time.sleep(0.01)
         self._loop.running = False
 
