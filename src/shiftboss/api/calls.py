@@ -37,9 +37,13 @@ class Nothing(Struct, frozen=True):
 
 
 class Select(Struct, frozen=True):
-    """What it is about: addresses (`myapp`, `myapp/queue`, `myapp/queue:2`); none: everything."""
+    """What it is about: addresses (`myapp`, `myapp/queue`, `myapp/queue:2`); none: everything.
+
+    `usage` (status only): also what each process uses; costs some reads of files for each.
+    """
 
     targets: Targets = ()
+    usage: bool = False
 
 
 class Act(Struct, frozen=True):
@@ -89,6 +93,23 @@ class Logs(Struct, frozen=True):
 # ---- replies
 
 
+class ProcessUse(Answer, frozen=True):
+    """What a process and all that it started use, by its cgroup or by /proc; None: this machine does not tell.
+
+    `memory_bytes` counts the page cache where a cgroup counts, `working_bytes` not what the kernel can drop.
+    `cpu_seconds` since its start, of which it stood still `throttled_seconds` because of its share.
+    """
+
+    memory_bytes: int | None = None
+    working_bytes: int | None = None
+    peak_bytes: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    tasks: int | None = None
+
+
 class ProcessStatus(Answer, frozen=True):
     """One process. `state` is a state of the lifecycle; `stale`: it runs an older release than `current`.
 
@@ -110,6 +131,7 @@ class ProcessStatus(Answer, frozen=True):
     reason: str | None = None
     next_start_seconds: float | None = None
     notes: tuple[str, ...] = ()
+    use: ProcessUse | None = None
 
 
 class UnitStatus(Answer, frozen=True):

@@ -9,6 +9,7 @@ from shiftboss.cli.output import Console, duration, size, table
 from shiftboss.core.status import ProcessStatus
 from shiftboss.setup.report import ProjectReport, Report, ScheduleReport, WorkerReport
 
+_NAMED = 3
 _REVIVE = "it was given up; once it is mended: shiftboss start"
 
 
@@ -31,7 +32,9 @@ def print_status(console: Console, found: Report) -> None:
         console.print(table(("SCHEDULE", "CRON", "NEXT", "LAST OUTPUT"), rows))
     if not workers and not schedules:
         console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
-    for problem in (*_problems(workers), *found.troubles):
+    for line in _limit_lines(workers):
+        console.print(line)
+    for problem in (*_problems(workers), *_lacking(workers), *found.troubles):
         console.print(problem, colour="yellow")
 
 
@@ -67,6 +70,32 @@ def _schedule_row(project: ProjectReport, schedule: ScheduleReport) -> tuple[str
 
 def _minute(moment: str | None) -> str:
     return moment[:16].replace("T", " ") if moment else "-"
+
+
+def _limit_lines(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:
+    """Say the limits in use, and who holds each."""
+    for project, worker in workers:
+        if worker.limits:
+            said = ", ".join(f"{x.limit} {x.value} ({x.held_by})" for x in worker.limits)
+            yield f"limits of {project.project}/{worker.name}: {said}"
+
+
+def _lacking(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:
+    """Say once what of limits and isolation this machine does not give, and to whom."""
+    found: dict[str, dict[str, None]] = {}
+    for project, worker in workers:
+        for note in (note for process in worker.processes for note in process.notes):
+            found.setdefault(note, {})[f"{project.project}/{worker.name}"] = None
+    for note, names in found.items():
+        yield f"{_some(list(names))}: {note}"
+
+
+def _some(names: list[str]) -> str:
+    return (
+        ", ".join(names)
+        if len(names) <= _NAMED
+        else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    )
 
 
 def _problems(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:

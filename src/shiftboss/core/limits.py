@@ -7,8 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import Limits
-from shiftboss.core.wire import Fallback
+from shiftboss.core.wire import Entry, Fallback
 
 Holder = Literal["cgroup v2", "cgroup v1", "rlimit", "engine", "kernel", "nobody"]
 CPU_PERIOD_US = 100_000
@@ -88,6 +89,24 @@ def v1_values(limits: Limits, *, watched: bool) -> dict[str, str]:
     if limits.io_weight:
         values["blkio.bfq.weight"] = str(min(limits.io_weight, 1000))  # 1 to 1000, the usual is 100 as well
     return values
+
+
+def limits_of(entry: Entry) -> Limits:
+    """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
+    v2 = entry.confinement.v2
+
+    def number(name: str) -> int:
+        return int(v2.get(name, "0").split()[0])
+
+    return Limits(
+        memory_bytes=number("memory.max"),
+        memory_soft_bytes=entry.policy.memory_soft_bytes,
+        cpu_percent=number("cpu.max") * 100 // CPU_PERIOD_US,
+        tasks_max=number("pids.max"),
+        nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
+        nice=entry.confinement.nice,
+        io_weight=number("io.weight"),
+    )
 
 
 def _quota(limits: Limits) -> int:
@@ -175,11 +194,3 @@ def _soft(limits: Limits, ground: Ground) -> Holding:
 def _nice(limits: Limits, refused: bool) -> Holding:
     words = "only root can raise a priority" if refused else ""
     return Holding("nice", str(limits.nice), "nobody" if refused else "kernel", words)
-
-
-def size_text(size: int) -> str:
-    """Return a size as people write it: 256M, 1536K, 1000000."""
-    for unit, factor in (("G", 1024**3), ("M", 1024**2), ("K", 1024)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)

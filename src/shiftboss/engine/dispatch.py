@@ -131,7 +131,7 @@ class Dispatch:
             slots = sorted([*slots, *fleet.leaving()], key=lambda slot: slot.key)
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, self.troubles())
+        return StatusReport(fleet, self._shell, troubled, with_use=select.usage).of(slots, self.troubles())
 
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, as sentences."""

@@ -15,6 +15,7 @@ from shiftboss.engine.database import Memory
 from shiftboss.engine.fleet import Fleet
 from shiftboss.engine.lives import Lives
 from shiftboss.engine.manifest import Offers
+from shiftboss.engine.memory_watch import MemoryWatch
 from shiftboss.engine.requests import Requests
 from shiftboss.engine.shell_port import Key, Shell
 
@@ -65,6 +66,7 @@ class Loop:
         self._shell = shell
         self.lives = Lives(shell, memory, boot=boot, first_run=first_run)
         self.requests = Requests(self.lives)
+        self._watch = MemoryWatch(self.lives)
         self.hello: wire.Hello | None = None
         self._inbox: deque[Message] = deque()
         self._is_draining = False
@@ -212,6 +214,7 @@ class Loop:
                 event = Event(at=self._shell.wall(), kind="config", target=address, reason=kind)
                 self._shell.record(event)
                 self._shell.publish(event)
+        self._watch.begin()
         self.requests.reloaded(difference, errors)
 
     def _release(self, report: wire.Release) -> None:
@@ -232,6 +235,7 @@ class Loop:
         if self._adoption:
             adoption, self._adoption = self._adoption, None
             adoption.finish()
+            self._watch.begin()
             early, self._early = self._early, []
             for report, descriptor in early:
                 self._received(report, descriptor)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 from shiftboss.core.facts import Listener, Usage
+from shiftboss.core.limits import Ground
 
 
 class RealProcesses:
@@ -29,6 +30,11 @@ class RealProcesses:
                 process.pid, facts["ppid"] or 0, facts["memory_info"].rss, round(percent, 1)
             )
         return found
+
+    def ground(self) -> Ground:
+        from shiftboss.host.ground import find_ground
+
+        return find_ground()
 
     def listener(self, port: int) -> Listener | None:
         import psutil

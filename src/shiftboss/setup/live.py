@@ -17,8 +17,13 @@ from shiftboss.host.machine import Machine
 class LiveWorkers(Protocol):
     """A running backend. Processes are numbered from 1; nothing here waits for a state."""
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
-        """Return the processes of each worker, by its address; raises HostError if the backend is down."""
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
+        """Return the processes of each worker, by its address; raises HostError if the backend is down.
+
+        `usage`: with what they use, where the backend knows.
+        """
         ...
 
     def start(self, worker: Worker, process: int) -> None:
@@ -44,8 +49,10 @@ class SupervisorLive:
     def __init__(self, machine: Machine, site: Site) -> None:
         self._supervisor = machine.supervisors.connect(machine.supervisors.locate(site.supervisor))
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
-        """Ask for all processes in one call, whatever the number of workers."""
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
+        """Ask for all processes in one call, whatever the number of workers. It does not know what they use."""
         facts = self._supervisor.facts()
         return {worker.address: supervisor_backend.live(worker, facts) for worker in workers}
 
@@ -79,9 +86,11 @@ class NativeLive:
         self._socket = site.api_socket
         self._troubles: tuple[str, ...] = ()
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
         """Ask for everything in one call."""
-        facts = self._engine.facts()
+        facts = self._engine.facts(usage=usage)
         if facts is None:
             raise HostError(f"shiftboss is not running: nobody answers at {self._socket}", hint=START_HINT)
         units = {unit.address: unit for unit in facts.units}

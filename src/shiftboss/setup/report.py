@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
+from shiftboss.backends import native
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.facts import Usage
-from shiftboss.core.spec import Schedule, Site, Worker
+from shiftboss.core.limits import Ground, holdings, within
+from shiftboss.core.spec import Limits, Schedule, Site, Worker
 from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
@@ -17,6 +19,15 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup.due import next_runs
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
+
+
+class LimitReport(Struct, frozen=True):
+    """A limit of a worker and who holds it; `words`: what does not hold as wished, "" if all is well."""
+
+    limit: str
+    value: str
+    held_by: str
+    words: str
 
 
 class WorkerReport(Struct, frozen=True):
@@ -27,6 +38,7 @@ class WorkerReport(Struct, frozen=True):
     backend: str
     command: str
     processes: tuple[ProcessStatus, ...]
+    limits: tuple[LimitReport, ...] = ()
 
 
 class LastRun(Struct, frozen=True):
@@ -101,7 +113,7 @@ def _statuses(
     for backend, group in groups.items():
         try:
             live = live_workers(machine, site, backend)
-            statuses |= live.statuses(group)
+            statuses |= live.statuses(group, usage=True)
             troubles += live.troubles()
         except ShiftbossError as error:
             errors.append(error)
@@ -121,6 +133,7 @@ class _Observer:
         for usage in self.usage.values():
             self._children.setdefault(usage.parent, []).append(usage.pid)
         self._zone = self.machine.clock.zone()
+        self._ground: Ground | None = None
         self.errors: list[ShiftbossError] = []
 
     def project(self, resolved: Resolved) -> ProjectReport:
@@ -146,7 +159,17 @@ class _Observer:
             worker.backend,
             shown(worker.argv),
             tuple(self._completed(process, root, release) for process in processes),
+            self._limits(worker),
         )
+
+    def _limits(self, worker: Worker) -> tuple[LimitReport, ...]:
+        if worker.backend != native.NativeBackend.name:
+            return ()
+        limits = within(worker.limits, worker.project.budget)
+        if limits == Limits():
+            return ()
+        self._ground = self._ground or self.machine.processes.ground()
+        return tuple(LimitReport(*astuple(holding)) for holding in holdings(limits, self._ground))
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid
@@ -157,11 +180,11 @@ class _Observer:
             stale = runs_old_release(directory, root, release)
             process = replace(process, stale=stale, deleted=is_deleted(directory))
         own = self.usage.get(pid)
-        return replace(
-            process,
-            memory_bytes=self._memory(pid) if own else None,
-            cpu_percent=own.cpu_percent if own else None,
-        )
+        if process.memory_bytes is None and own:
+            process = replace(process, memory_bytes=self._memory(pid))
+        if process.cpu_percent is None and own:
+            process = replace(process, cpu_percent=own.cpu_percent)
+        return process
 
     def _memory(self, pid: int) -> int:
         """Return the resident memory of a process and everything below it (npm and the node that it started)."""

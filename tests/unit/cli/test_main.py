@@ -270,7 +270,14 @@ def test_json_is_all_that_is_on_standard_output(shop: Shop, sh: Run) -> None:
     status = json.loads(sh("status", "--json").out)
     assert set_up["projects"][0]["workers"][0]["processes"][0]["state"] == "RUNNING"
     assert list(status["projects"][0]) == ["project", "user", "release", "workers", "schedules"]
-    assert list(status["projects"][0]["workers"][0]) == ["name", "preset", "backend", "command", "processes"]
+    assert list(status["projects"][0]["workers"][0]) == [
+        "name",
+        "preset",
+        "backend",
+        "command",
+        "processes",
+        "limits",
+    ]
     assert list(status["projects"][0]["workers"][0]["processes"][0]) == [
         "process", "state", "pid", "uptime_seconds", "restarts", "stale", "exit_reason", "memory_bytes", "cpu_percent",
         "deleted",
