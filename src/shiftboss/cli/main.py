@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": ("cmd_logs", "Show or follow logs."),
     "history": ("cmd_history", "Show what happened: starts, ends with reasons, who asked."),
     "events": ("cmd_events", "Show what happens, as it happens."),
+    "top": ("cmd_top", "Show what the workers use, the busiest first."),
     "next": ("cmd_next", "Show what runs next, of all schedules."),
     "explain": ("cmd_explain", "Explain a cron expression in plain words."),
     "up": ("cmd_up", "Run the native backend in the foreground."),
