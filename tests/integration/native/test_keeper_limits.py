@@ -107,21 +107,27 @@ def test_each_run_with_limits_is_counted_from_nothing(bounded: Rig) -> None:
 
 
 def test_a_busy_loop_keeps_to_its_share_of_the_cpu(bounded: Rig) -> None:
+    """Never more; as much only while nothing else wants the machine, so one such time is waited for."""
     engine = served(bounded, python(bounded, BUSY, Limits(cpu_percent=30)))
     spawned, output = engine.spawn()
     read_all(output, b"busy")
     groups = list(spawned.groups)
 
-    def used() -> float:
-        found = usage.read_usage(groups).cpu_seconds
-        assert found is not None
-        return found
+    shares = [_share(groups)]
+    while max(shares) < 0.27 and len(shares) < 6:
+        shares.append(_share(groups))
 
-    began, before = time.monotonic(), used()
-    until(lambda: time.monotonic() - began > 3, "three seconds to measure")
-    share = (used() - before) / (time.monotonic() - began)
+    assert 0.27 <= max(shares) <= 0.33, shares
 
-    assert 0.27 <= share <= 0.33, share
+
+def _share(groups: list[str], seconds: float = 3.0) -> float:
+    """Return the part of a core that was used in a few seconds."""
+    began, before = time.monotonic(), usage.read_usage(groups).cpu_seconds
+    until(lambda: time.monotonic() - began > seconds, f"{seconds} seconds to measure")
+    now, after = time.monotonic(), usage.read_usage(groups).cpu_seconds
+    assert before is not None
+    assert after is not None
+    return (after - before) / (now - began)
 
 
 def test_a_fork_bomb_stops_at_its_limit(bounded: Rig) -> None:
