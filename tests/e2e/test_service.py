@@ -30,7 +30,7 @@ USERS = ("alice_user", "bob_user")
 SCRIPT = 'trap "exit 0" TERM; sleep 86399 & while :; do echo tick; sleep 0.5; done'
 
 EATER = """[workers.eat]
-command = ["/usr/bin/python3", "-c", "held = b'x' * 1024 ** 3"]
+command = ["/usr/bin/python3", "-c", "held = b'x' * 160 * 1024 ** 2"]
 memory = "48M"
 """
 BUSY = """[workers.busy]
@@ -269,7 +269,7 @@ def test_limits_hold_in_the_cgroups_that_systemd_has_given_us(world: World) -> N
             "out of memory: killed by the kernel (its limit is 48M, peak 4"
         ), found["eat"]
 
-        [busy] = found["busy"]["processes"]
+        busy = wait_until(lambda: _older(world, "alice/busy", 2), 60, what="the busy one", interval=0.5)
         assert (busy["state"], busy["notes"]) == ("RUNNING", [])
         assert world.cgroup(busy["pid"]).split("/")[4:5] == ["alice"]
         begin, used = busy["uptime_seconds"], busy["cpu_seconds"]
@@ -288,7 +288,7 @@ def test_limits_hold_in_the_cgroups_that_systemd_has_given_us(world: World) -> N
 def _older(world: World, target: str, seconds: int) -> dict[str, Any] | None:
     status = json.loads(world.run("status", target, "--json").output)
     process: dict[str, Any] = status["projects"][0]["workers"][0]["processes"][0]
-    return process if process["uptime_seconds"] >= seconds else None
+    return process if (process["uptime_seconds"] or 0) >= seconds else None
 
 
 def test_remove_leaves_projects_and_logs_and_nothing_else(world: World) -> None:

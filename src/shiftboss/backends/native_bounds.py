@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from shiftboss.backends.native_manifest import DEFAULT_ISOLATION
 from shiftboss.core.isolation import shortfalls
-from shiftboss.core.limits import Ground, Holding, holdings, limits_of, within
+from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
 from shiftboss.core.spec import Limits, Site, Worker
 from shiftboss.core.wire import Entry, WireError, read_manifest
 
@@ -15,6 +15,10 @@ def bound_notes(
     """Return sentences for the workers that are new or change: limits with who holds them, and what is lacking."""
     old = _entries(workers, before)
     notes: list[str] = []
+    if workers:
+        was_budget = budget_of(next(iter(old.values()))) if old else Limits()
+        project = workers[0].project
+        notes += _changes(f"{project.name}: budget of", was_budget, project.budget, ground)
     for worker, entry in zip(workers, entries, strict=True):
         was = old.get(entry.address)
         notes += _limit_notes(worker, was, ground)
@@ -36,15 +40,19 @@ def _entries(workers: tuple[Worker, ...], before: str | None) -> dict[str, Entry
 def _limit_notes(worker: Worker, old: Entry | None, ground: Ground) -> Iterator[str]:
     was = limits_of(old) if old else Limits()
     wanted = within(worker.limits, worker.project.budget)
+    yield from _changes(f"{worker.address}:", was, wanted, ground)
+
+
+def _changes(start: str, was: Limits, wanted: Limits, ground: Ground) -> Iterator[str]:
     if was == wanted:
         return
     values = {holding.limit: holding.value for holding in holdings(was, ground)}
     for holding in holdings(wanted, ground):
         before = values.pop(holding.limit, "")
         if before != holding.value:
-            yield f"{worker.address}: {holding.limit} {holding.value}{_instead(before)}{_held(holding)}"
+            yield f"{start} {holding.limit} {holding.value}{_instead(before)}{_held(holding)}"
     for limit, value in values.items():
-        yield f"{worker.address}: {limit} {value} is taken away"
+        yield f"{start} {limit} {value} is taken away"
 
 
 def _instead(before: str) -> str:

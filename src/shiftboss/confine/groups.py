@@ -123,6 +123,8 @@ class Groups:
     def remove(self) -> bool:
         """Remove everything at the end; False if something is left in it."""
         if self.tree and os.path.isdir(self.path_of(KEEPER)):
+            cgroup.clear(self.tree.top)
+            limits.withdraw(self.tree.top)
             with suppress(OSError):
                 cgroup.join(os.path.dirname(self.tree.top))  # back to where `settle` found us
         left = [top for top in _tops(self.tree, self._limits) if not cgroup.remove(top)]

@@ -130,6 +130,13 @@ def _enable(path: str) -> list[str]:
     return [name for name in _V2_CONTROLLERS if name in _read(f"{path}/cgroup.subtree_control").split()]
 
 
+def withdraw(path: str) -> None:
+    """Take controllers away from the children of a v2 cgroup and of the one above: a process may live there again."""
+    for directory in (path, os.path.dirname(path)):
+        for controller in _V2_CONTROLLERS:
+            _try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
+
+
 def prepare(
     tree: LimitTree | None,
     project: str,

@@ -6,6 +6,7 @@ The sources are Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.rst of L
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import Limits
@@ -93,18 +94,27 @@ def v1_values(limits: Limits, *, watched: bool) -> dict[str, str]:
 
 def limits_of(entry: Entry) -> Limits:
     """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
-    v2 = entry.confinement.v2
+    return replace(
+        _limits_from(entry.confinement.v2),
+        memory_soft_bytes=entry.policy.memory_soft_bytes,
+        nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
+        nice=entry.confinement.nice,
+    )
 
+
+def budget_of(entry: Entry) -> Limits:
+    """Return the budget of its project that a manifest entry was made with."""
+    return _limits_from(entry.confinement.budget_v2)
+
+
+def _limits_from(v2: dict[str, str]) -> Limits:
     def number(name: str) -> int:
         return int(v2.get(name, "0").split()[0])
 
     return Limits(
         memory_bytes=number("memory.max"),
-        memory_soft_bytes=entry.policy.memory_soft_bytes,
         cpu_percent=number("cpu.max") * 100 // CPU_PERIOD_US,
         tasks_max=number("pids.max"),
-        nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
-        nice=entry.confinement.nice,
         io_weight=number("io.weight"),
     )
 

@@ -13,7 +13,10 @@ LEAST_SECONDS = 10.0
 
 
 class MemoryWatch:
-    """Looks at every process with a soft limit, and not at all while there is none."""
+    """Looks at every process with a soft limit, and not at all while there is none.
+
+    Also at those whose `memory` no cgroup holds here: the kernel bounds each of their processes by itself only.
+    """
 
     def __init__(self, lives: Lives) -> None:
         self._lives, self._shell = lives, lives.shell
@@ -21,7 +24,7 @@ class MemoryWatch:
 
     def begin(self) -> None:
         """Look from now on, if anything has a soft limit; to be called when the manifest has changed."""
-        if self._is_due or self._lives.is_closing or not any(map(_limit, self._lives.fleet.slots())):
+        if self._is_due or self._lives.is_closing or not any(map(_watched, self._lives.fleet.slots())):
             return
         self._is_due = True
         self._shell.after(LOOK_SECONDS, self._look)
@@ -29,7 +32,7 @@ class MemoryWatch:
     def _look(self) -> None:
         self._is_due = False
         for slot in list(self._lives.fleet.slots()):
-            if _limit(slot) and slot.process.state is State.RUNNING and slot.pid is not None:
+            if _watched(slot) and slot.process.state is State.RUNNING and slot.pid is not None:
                 self._weigh(slot, slot.pid)
         self.begin()
 
@@ -37,12 +40,13 @@ class MemoryWatch:
         if self._shell.now() - slot.started < LEAST_SECONDS:
             return
         used = self._shell.usage(pid, slot.cgroup, slot.groups).working_bytes
-        if used is not None and used > _limit(slot):
-            self._lives.telling.event(self._event(slot, used))
+        name, limit = _limit(slot)
+        if used is not None and limit and used > limit:
+            self._lives.telling.event(self._event(slot, used, f"{name} {size_text(limit)}"))
             self._lives.apply(slot, lifecycle.Restart())
 
-    def _event(self, slot: Slot, used: int) -> Event:
-        words = f"it uses {rough_text(used)} of memory, more than memory_soft {size_text(_limit(slot))}"
+    def _event(self, slot: Slot, used: int, limit: str) -> Event:
+        words = f"it uses {rough_text(used)} of memory, more than {limit}"
         entry, number = slot.key
         return Event(
             at=self._shell.wall(),
@@ -55,5 +59,15 @@ class MemoryWatch:
         )
 
 
-def _limit(slot: Slot) -> int:
-    return slot.unit.entry.policy.memory_soft_bytes
+def _watched(slot: Slot) -> bool:
+    return _limit(slot)[1] > 0
+
+
+def _limit(slot: Slot) -> tuple[str, int]:
+    entry = slot.unit.entry
+    if entry.policy.memory_soft_bytes:
+        return "memory_soft", entry.policy.memory_soft_bytes
+    if slot.groups:
+        return "", 0
+    held = [f.rlimits["DATA"][0] for f in entry.confinement.fallbacks if "DATA" in f.rlimits]
+    return "memory", min(held, default=0)

@@ -165,11 +165,14 @@ class _Observer:
     def _limits(self, worker: Worker) -> tuple[LimitReport, ...]:
         if worker.backend != native.NativeBackend.name:
             return ()
-        limits = within(worker.limits, worker.project.budget)
-        if limits == Limits():
+        budget = worker.project.budget
+        limits = within(worker.limits, budget)
+        if limits == budget == Limits():
             return ()
-        self._ground = self._ground or self.machine.processes.ground()
-        return tuple(LimitReport(*astuple(holding)) for holding in holdings(limits, self._ground))
+        self._ground = ground = self._ground or self.machine.processes.ground()
+        own = [LimitReport(*astuple(holding)) for holding in holdings(limits, ground)]
+        shared = [LimitReport(*astuple(holding)) for holding in holdings(budget, ground)]
+        return (*own, *(replace(limit, limit=f"budget {limit.limit}") for limit in shared))
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid

@@ -7,8 +7,9 @@ from tests.shop import CONFIG, PROJECT_FILE, QUEUE, Shop
 from shiftboss.core.limits import Ground, limits_of
 from shiftboss.core.spec import Limits
 from shiftboss.core.wire import Entry, read_manifest
+from shiftboss.setup.catalog import load_catalog
 from shiftboss.setup.report import report
-from shiftboss.setup.units import Resolved
+from shiftboss.setup.units import Resolved, resolve
 
 MANIFEST = "/var/lib/shiftboss/manifest/shop.json"
 V1 = Ground(v1=frozenset({"memory", "cpu", "pids", "blkio"}))
@@ -100,9 +101,19 @@ def test_the_status_names_the_limits_and_who_holds_them() -> None:
     ]
 
 
-def _resolved(shop: Shop) -> list[Resolved]:
-    from shiftboss.setup.catalog import load_catalog
-    from shiftboss.setup.units import resolve
+def test_the_budget_of_a_project_is_told_once_and_is_in_the_status_of_each_worker() -> None:
+    shop = native_shop()
+    shop.set_up(QUEUE)
+    shop.machine.files.write(
+        PROJECT_FILE, shop.machine.files.text(PROJECT_FILE) + '[project.budget]\nmemory = "1G"\n'
+    )
 
+    assert shop.prepared(QUEUE).plan.notes == ("shop: budget of memory 1G, held by cgroup v2",)
+    shop.set_up(QUEUE)
+    [worker] = report(shop.machine, shop.site, _resolved(shop)).projects[0].workers
+    assert [(x.limit, x.value, x.held_by) for x in worker.limits] == [("budget memory", "1G", "cgroup v2")]
+
+
+def _resolved(shop: Shop) -> list[Resolved]:
     catalog = load_catalog(shop.machine.files, shop.site)
     return [resolve(shop.machine, shop.site, "shop", catalog.require("shop"))]

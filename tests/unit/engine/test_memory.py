@@ -88,3 +88,27 @@ def test_a_young_run_is_left_alone() -> None:
     assert look(played) == []
     played.shell.clock += 10
     assert look(played) == [wire.Stop("shop/queue", 1, 1)]
+
+
+def unheld() -> wire.Entry:
+    """Return an entry whose memory limit is only held by an rlimit where there is no cgroup."""
+    fallback = wire.Fallback("memory", {"DATA": (SOFT, SOFT)}, "")
+    return entry()._replace(confinement=wire.Confinement(fallbacks=(fallback,)))
+
+
+def test_without_a_memory_cgroup_the_hard_limit_is_watched_as_a_whole() -> None:
+    played = Played()
+    played.running(unheld())
+    played.shell.used = {played.process().pid or 0: Usage(working_bytes=SOFT + 1)}
+
+    assert look(played) == [wire.Stop("shop/queue", 1, 1)]
+    assert played.shell.events("recycle")[0].reason == "it uses 100M of memory, more than memory 100M"
+
+
+def test_with_one_the_kernel_holds_it_and_nobody_looks() -> None:
+    played = Played()
+    played.begin(unheld())
+    played.play(spawned(groups=("/sys/fs/cgroup/memory/x",)))
+    played.ring()
+    assert look(played) == []
+    assert played.shell.waits == []
