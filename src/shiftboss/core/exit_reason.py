@@ -205,7 +205,7 @@ _ADVICE = {
     ("command", EACCES): "permission denied",
     ("exec", EACCES): "permission denied",
     ("directory", EACCES): "permission denied",
-    ("fork", EAGAIN): "the user has too many processes, or the machine",
+    ("fork", EAGAIN): "its project may have no more tasks, or the user or the machine has too many processes",
     ("fork", ENOMEM): "the machine has no memory left",
     ("pipe", EMFILE): "too many open files",
     ("pipe", ENFILE): "the machine has too many open files",

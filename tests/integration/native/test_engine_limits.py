@@ -1,6 +1,5 @@
 """What users are told of limits: out of memory is named, who grows too much starts afresh, use is in the status."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +11,7 @@ from shiftboss.core import wire
 from shiftboss.core.limits import fallbacks, v1_values, v2_values
 from shiftboss.core.spec import Limits
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(90)]
 MEGABYTE = 1024**2
 GROWS = """
 import sys, time
