@@ -165,11 +165,15 @@ class ProjectStatus(Answer, frozen=True):
 
 
 class Status(Answer, frozen=True):
-    """Everything selected, and what is wrong with the backend itself (`troubles`, sentences)."""
+    """Everything selected, and what is wrong with the backend itself (`troubles`, sentences).
+
+    `controllers`: who holds limits here, as in `wire.Hello`.
+    """
 
     version: str
     projects: tuple[ProjectStatus, ...]
     troubles: tuple[str, ...] = ()
+    controllers: dict[str, str] = {}
 
 
 class ProcessChange(Answer, frozen=True):

@@ -19,7 +19,7 @@ from shiftboss.core.facts import (
     Query,
     ReadFile,
 )
-from shiftboss.core.limits import Ground
+from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.spec import Unit, UnitKind, Worker
 from shiftboss.core.status import ProcessStatus
@@ -69,6 +69,7 @@ class NativeBackend:
         difference.changes_file = bool(file.actions)
         ground = answers[FindGround()]
         assert isinstance(ground, Ground)
+        ground = ground_of(ground, facts.controllers if facts else None)
         bounds = Plan(notes=bound_notes(workers, entries, wanted.site, before, ground))
         return merge((logs, file, bounds, difference.plan()))
 

@@ -71,6 +71,11 @@ class Groups:
         """Return the directory of one of our own processes (KEEPER, ENGINE), "" without cgroups."""
         return f"{self.tree.top}/{name}" if self.tree else ""
 
+    def holders(self) -> dict[str, str]:
+        """Return who holds the limits of each controller of cgroup v2 that there is: `v2` or `v1`."""
+        found = {c: self._limits.holder(c) for c in limits.V2_CONTROLLERS} if self._limits else {}
+        return {controller: holder for controller, holder in found.items() if holder}
+
     def take(self, project: str, slot: str, run_number: int, bounds: Bounds) -> Leaf:
         """Return the cgroup for the next run of a slot, with its limits. Never raises: what is missing is told."""
         key = (project, slot)

@@ -8,7 +8,7 @@ launcher pays for it at each start. See cgroups(7), Documentation/admin-guide/cg
 import errno
 import os
 
-_V2_CONTROLLERS = ("memory", "cpu", "pids", "io")
+V2_CONTROLLERS = ("memory", "cpu", "pids", "io")
 # cpuacct: to tell the time used
 V1_BOUNDING = ("memory", "cpu", "cpuacct", "pids", "blkio")
 _V1_CONTROLLERS = (*V1_BOUNDING, "freezer")  # freezer: to kill what is left
@@ -125,15 +125,15 @@ def _enable(path: str) -> list[str]:
     The kernel refuses (EBUSY) where processes live in the cgroup itself.
     """
     for directory in (os.path.dirname(path), path):
-        for controller in _V2_CONTROLLERS:
+        for controller in V2_CONTROLLERS:
             _try_write(f"{directory}/cgroup.subtree_control", f"+{controller}")
-    return [name for name in _V2_CONTROLLERS if name in _read(f"{path}/cgroup.subtree_control").split()]
+    return [name for name in V2_CONTROLLERS if name in _read(f"{path}/cgroup.subtree_control").split()]
 
 
 def withdraw(path: str) -> None:
     """Take controllers away from the children of a v2 cgroup and of the one above: a process may live there again."""
     for directory in (path, os.path.dirname(path)):
-        for controller in _V2_CONTROLLERS:
+        for controller in V2_CONTROLLERS:
             _try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
 
 

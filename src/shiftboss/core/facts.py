@@ -88,11 +88,15 @@ class EngineUnit(Struct, frozen=True):
 
 
 class EngineFacts(Struct, frozen=True):
-    """The running native engine: its units, and what is wrong with itself (sentences)."""
+    """The running native engine: its units, and what is wrong with itself (sentences).
+
+    `controllers`: who holds limits of `memory`, `cpu`, `pids` and `io` there, `v2` or `v1`; None: not known.
+    """
 
     version: str
     units: tuple[EngineUnit, ...] = ()
     troubles: tuple[str, ...] = ()
+    controllers: Mapping[str, str] | None = None
 
 
 class EngineAccount(Struct, frozen=True):

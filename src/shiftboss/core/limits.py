@@ -3,6 +3,7 @@
 The sources are Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.rst of Linux, setrlimit(2), ioprio_set(2).
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -27,6 +28,17 @@ class Ground(Struct, frozen=True):
     root: bool = True
     namespaces: bool = True
     watched: bool = True
+
+
+def ground_of(found: Ground, controllers: Mapping[str, str] | None) -> Ground:
+    """Return what was found, corrected by what a running keeper has (None: none runs)."""
+    if controllers is None:
+        return found
+    v2 = frozenset(name for name, holder in controllers.items() if holder == "v2")
+    v1 = frozenset(
+        "blkio" if name == "io" else name for name, holder in controllers.items() if holder == "v1"
+    )
+    return replace(found, v2=v2, v1=v1)
 
 
 class Holding(Struct, frozen=True):

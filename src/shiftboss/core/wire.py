@@ -153,7 +153,8 @@ class Hello(NamedTuple):
     """First answer to Sync, with the listening api socket as its descriptor.
 
     `instance` marks everything of this installation (it stays the same for one state directory). `degraded`
-    are sentences about what this machine does not allow (no cgroups, no subreaper…).
+    are sentences about what this machine does not allow (no cgroups, no subreaper…). `controllers`: who holds limits of
+    `memory`, `cpu`, `pids` and `io` here, `v2` or `v1`; one that is left out is held by no cgroup.
     """
 
     version: int
@@ -161,6 +162,7 @@ class Hello(NamedTuple):
     pid: int
     api_path: str
     degraded: tuple[str, ...] = ()
+    controllers: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
 
 
 class Policy(NamedTuple):

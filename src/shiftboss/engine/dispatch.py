@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event, LogLines, LogTails
@@ -131,7 +132,9 @@ class Dispatch:
             slots = sorted([*slots, *fleet.leaving()], key=lambda slot: slot.key)
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        return StatusReport(fleet, self._shell, troubled, with_use=select.usage).of(slots, self.troubles())
+        found = StatusReport(fleet, self._shell, troubled, with_use=select.usage).of(slots, self.troubles())
+        hello = self._loop.hello
+        return replace(found, controllers=hello.controllers) if hello else found
 
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, as sentences."""

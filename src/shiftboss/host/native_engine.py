@@ -21,7 +21,7 @@ class NativeEngine:
         except NotRunningError:
             return None
         units = tuple(_unit(unit) for project in status.projects for unit in project.units)
-        return EngineFacts(status.version, units, status.troubles)
+        return EngineFacts(status.version, units, status.troubles, status.controllers)
 
     def reload(self) -> Mapping[str, str]:
         """Have the manifest read again; return what is wrong with files of it, by their names."""

@@ -112,7 +112,8 @@ class Keeper:
 
     def _tell_everything(self) -> None:
         post, path = self._link.post, f"{self._options.run}/api.sock"
-        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, tuple(self._degraded))
+        known = (tuple(self._degraded), self._nursery.groups.holders())
+        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, *known)
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
         for project in self._releases.paths:

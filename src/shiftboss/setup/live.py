@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from shiftboss.backends import native as native_backend
 from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
+from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Worker
 from shiftboss.core.status import ProcessStatus
@@ -40,6 +43,10 @@ class LiveWorkers(Protocol):
 
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, in sentences."""
+        ...
+
+    def ground(self, found: Ground) -> Ground:
+        """Return what holds limits there as of the last `statuses`; `found`: what the machine seems to have."""
         ...
 
 
@@ -77,6 +84,10 @@ class SupervisorLive:
         """Supervisor tells none."""
         return ()
 
+    def ground(self, found: Ground) -> Ground:
+        """Nobody watches there."""
+        return replace(found, watched=False)
+
 
 class NativeLive:
     """Workers at our own engine."""
@@ -85,6 +96,7 @@ class NativeLive:
         self._engine = machine.engines.connect(site.api_socket)
         self._socket = site.api_socket
         self._troubles: tuple[str, ...] = ()
+        self._controllers: Mapping[str, str] | None = None
 
     def statuses(
         self, workers: Iterable[Worker], *, usage: bool = False
@@ -93,6 +105,7 @@ class NativeLive:
         facts = self._engine.facts(usage=usage)
         if facts is None:
             raise HostError(f"shiftboss is not running: nobody answers at {self._socket}", hint=START_HINT)
+        self._controllers = facts.controllers
         units = {unit.address: unit for unit in facts.units}
         chosen = list(workers)
         logs = [f"{w.address}: {units[w.address].trouble}" for w in chosen if _is_troubled(units, w)]
@@ -115,6 +128,10 @@ class NativeLive:
     def troubles(self) -> tuple[str, ...]:
         """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""
         return self._troubles
+
+    def ground(self, found: Ground) -> Ground:
+        """Return what the keeper has."""
+        return ground_of(found, self._controllers)
 
 
 def _is_troubled(units: Mapping[str, EngineUnit], worker: Worker) -> bool:

@@ -96,7 +96,7 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     resolved = tuple(projects)
     workers = [unit for project in resolved for unit in project.units if isinstance(unit, Worker)]
     statuses, errors, troubles = _statuses(machine, site, workers)
-    observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
+    observer = _Observer(machine, site, statuses, machine.processes.usage() if workers else {})
     reports = tuple(observer.project(project) for project in resolved)
     return Report(reports, (*errors, *observer.errors), troubles)
 
@@ -125,6 +125,7 @@ class _Observer:
     """Completes what the backend says with what the kernel knows."""
 
     machine: Machine
+    site: Site
     statuses: Mapping[str, tuple[ProcessStatus, ...]]
     usage: Mapping[int, Usage]
 
@@ -169,7 +170,10 @@ class _Observer:
         limits = within(worker.limits, budget)
         if limits == budget == Limits():
             return ()
-        self._ground = ground = self._ground or self.machine.processes.ground()
+        if self._ground is None:
+            live = live_workers(self.machine, self.site, worker.backend)
+            self._ground = live.ground(self.machine.processes.ground())
+        ground = self._ground
         own = [LimitReport(*astuple(holding)) for holding in holdings(limits, ground)]
         shared = [LimitReport(*astuple(holding)) for holding in holdings(budget, ground)]
         return (*own, *(replace(limit, limit=f"budget {limit.limit}") for limit in shared))

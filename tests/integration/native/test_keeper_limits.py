@@ -181,7 +181,10 @@ def test_what_cannot_be_held_is_told_and_the_program_runs(kind: Kind) -> None:
         spawned, output = engine.spawn()
         read_all(output, b"busy")
 
+        [hello] = [report for report in engine.all if isinstance(report, wire.Hello)]
+        assert bool(hello.controllers) == bool(spawned.groups)
         if kind.cgroups == "v1":
+            assert hello.controllers["memory"] == "v1"
             assert spawned.notes == ()
             assert spawned.groups
         else:
