@@ -1,4 +1,4 @@
-"""What limits and isolation cost at the start of a program: the launcher beside a plain exec, setpriv and bubblewrap.
+"""What limits and isolation cost at the start of a program: keeper and launcher beside a plain exec and others.
 
     python benchmarks/confine.py [--rounds N]          as root
 
@@ -20,9 +20,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT / "src"), str(CHECKOUT)]
 
 from shiftboss.confine import cgroup, limits  # noqa: E402
+from shiftboss.confine.birth import Nursery  # noqa: E402
+from shiftboss.confine.groups import settle  # noqa: E402
+from shiftboss.confine.journal import Journal, Terms  # noqa: E402
 from shiftboss.core import wire  # noqa: E402
 from shiftboss.core.isolation import confined  # noqa: E402
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker  # noqa: E402
+from shiftboss.keeper.runs import bounds_of, program_of, slot_of  # noqa: E402
 from shiftboss.launcher.become import TREE  # noqa: E402
 
 GOAL_MS = 25
@@ -39,8 +43,8 @@ UNITS = {
 }
 
 
-def write_orders(top: Path) -> dict[str, list[str]]:
-    """Lay out a project; return the command line of each case."""
+def write_orders(top: Path) -> tuple[dict[str, list[str]], dict[str, wire.Entry]]:
+    """Lay out a project; return the command line of each case, and its manifest entry for the keeper's way."""
     root, logs = top / "projects" / PROJECT, top / "logs" / PROJECT
     for directory in (root / "releases/1", root / "shared", logs, top / "orders"):
         directory.mkdir(parents=True)
@@ -57,7 +61,7 @@ def write_orders(top: Path) -> dict[str, list[str]]:
         entries.append(wire.with_revision(confined(plain, unit, site, "none", watched=False)))
         commands[f"launcher: {title}"] = [*LAUNCHER, "--orders", str(top / "orders"), f"{unit.address}:1"]
     (top / "orders" / f"{PROJECT}.json").write_text(wire.manifest_text(PROJECT, tuple(entries)))
-    return commands
+    return commands, {f"keeper: {title}": entry for title, entry in zip(UNITS, entries, strict=True)}
 
 
 def peers() -> dict[str, list[str]]:
@@ -83,15 +87,45 @@ def seconds_of(argv: list[str], null: int) -> float:
     return taken
 
 
-def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
+class Keeper:
+    """Starts programs as the keeper does: a fork of this process, which has imported everything already."""
+
+    def __init__(self, top: Path) -> None:
+        name, kinds = f"shiftboss-bench-{os.getpid()}", ("v2", "v1")
+        tree = cgroup.find_tree(name, kinds)
+        self.nursery = Nursery((), settle(name, kinds, tree), Journal(f"{top}/started"), ())
+        self._run = 0
+
+    def seconds_of(self, entry: wire.Entry) -> float:
+        """Run an entry; return how long it took, its cgroup's removal left out."""
+        self._run += 1
+        slot, terms = slot_of((entry.address, 1)), Terms(*entry.stop)
+        program = program_of(entry, {})
+        started = time.perf_counter()
+        child = self.nursery.start(slot, self._run, "bench", program, terms, bounds_of(entry.confinement))
+        status = os.waitpid(child.pid, 0)[1]
+        taken = time.perf_counter() - started
+        told = os.read(child.result, 65536)
+        for descriptor in (child.output, child.result):
+            os.close(descriptor)
+        self.nursery.groups.clear(*slot, child.leaf)
+        if status:
+            sys.exit(f"error: {entry.address} ended with status {status}: {told!r}")
+        return taken
+
+
+def measure(
+    commands: dict[str, list[str]], entries: dict[str, wire.Entry], keeper: Keeper, rounds: int
+) -> dict[str, list[float]]:
     """Return the milliseconds of each case, the first round left out: it compiles."""
-    taken: dict[str, list[float]] = {title: [] for title in commands}
+    taken: dict[str, list[float]] = {title: [] for title in (*commands, *entries)}
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(rounds + 1):
-        for title in random.sample(list(commands), len(commands)):
-            milliseconds = seconds_of(commands[title], null) * 1000
+        for title in random.sample(list(taken), len(taken)):
+            entry = entries.get(title)
+            seconds = keeper.seconds_of(entry) if entry else seconds_of(commands[title], null)
             if number:
-                taken[title].append(milliseconds)
+                taken[title].append(seconds * 1000)
     os.close(null)
     return taken
 
@@ -109,7 +143,10 @@ def main() -> None:
     try:
         top.chmod(0o755)
         commands = {"plain exec": ["/bin/true"], "python -I -S": [sys.executable, "-I", "-S", "-c", ""]}
-        taken = measure(commands | peers() | write_orders(top), rounds)
+        keeper = Keeper(top)
+        launched, entries = write_orders(top)
+        taken = measure(commands | peers() | launched, entries, keeper, rounds)
+        keeper.nursery.groups.remove()
     finally:
         shutil.rmtree(top)
         tree = limits.open_tree(TREE)

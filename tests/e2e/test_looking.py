@@ -29,8 +29,15 @@ PROCESS = {
     "memory_bytes",
     "cpu_percent",
     "deleted",
+    "memory_peak_bytes",
+    "cpu_seconds",
+    "throttled_seconds",
+    "read_bytes",
+    "written_bytes",
+    "tasks",
+    "notes",
 }
-WORKER = {"name", "preset", "backend", "command", "processes"}
+WORKER = {"name", "preset", "backend", "command", "processes", "limits"}
 SCHEDULE = {"name", "backend", "cron", "timezone", "command", "next", "last"}
 LAST = {"due", "started", "duration_seconds", "exit_status", "outcome"}
 PROJECT = {"project", "user", "release", "workers", "schedules"}

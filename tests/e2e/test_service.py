@@ -29,6 +29,15 @@ USERS = ("alice_user", "bob_user")
 # finishes what it has in hand, and has a child that outlives a signal to the parent alone
 SCRIPT = 'trap "exit 0" TERM; sleep 86399 & while :; do echo tick; sleep 0.5; done'
 
+EATER = """[workers.eat]
+command = ["/usr/bin/python3", "-c", "held = b'x' * 160 * 1024 ** 2"]
+memory = "48M"
+"""
+BUSY = """[workers.busy]
+command = ["/usr/bin/python3", "-c", "while True: pass"]
+cpu = "20%"
+"""
+
 
 class World:
     """A machine with two projects on the native backend."""
@@ -240,6 +249,46 @@ def test_after_a_reboot_everything_runs(world: World) -> None:
     world.bed.reboot()
     world.until_all_run()
     assert world.service()["active"] == "active"
+
+
+def test_limits_hold_in_the_cgroups_that_systemd_has_given_us(world: World) -> None:
+    """Version 2 alone in the VM; in namespaces this kernel's version 1, below the unit as well."""
+    world.installed()
+    workers = world.until_all_run()
+    file = "/etc/shiftboss/projects/alice.toml"
+    before = world.bed.ok("cat", file)
+    try:
+        world.bed.write(file, f"{before}\n{EATER}\n{BUSY}\n")
+        world.run("apply", timeout=200)
+        status = json.loads(world.run("status", "alice", "--json").output)
+        found = {worker["name"]: worker for worker in status["projects"][0]["workers"]}
+        version = world.bed.ok("stat", "-fc", "%T", "/sys/fs/cgroup")
+        holder = "cgroup v2" if version == "cgroup2fs" else "cgroup v1"
+        assert [limit["held_by"] for limit in found["eat"]["limits"]] == [holder]
+        assert found["eat"]["processes"][0]["exit_reason"].startswith(
+            "out of memory: killed by the kernel (its limit is 48M, peak 4"
+        ), found["eat"]
+
+        busy = wait_until(lambda: _older(world, "alice/busy", 2), 60, what="the busy one", interval=0.5)
+        assert busy["notes"] == []
+        assert world.cgroup(busy["pid"]).split("/")[4:5] == ["alice"]
+        begin, used = busy["uptime_seconds"], busy["cpu_seconds"]
+        end = wait_until(
+            lambda: _older(world, "alice/busy", begin + 8), 60, what="eight seconds", interval=0.5
+        )
+        share = (end["cpu_seconds"] - used) / (end["uptime_seconds"] - begin)
+        assert 0.15 < share < 0.25, share  # uptimes are whole seconds
+        assert end["throttled_seconds"] > 0
+    finally:
+        world.bed.write(file, before + "\n")
+        world.ok("apply")
+    assert world.until_all_run() == workers
+
+
+def _older(world: World, target: str, seconds: int) -> dict[str, Any] | None:
+    status = json.loads(world.run("status", target, "--json").output)
+    process: dict[str, Any] = status["projects"][0]["workers"][0]["processes"][0]
+    return process if (process["uptime_seconds"] or 0) >= seconds else None
 
 
 def test_remove_leaves_projects_and_logs_and_nothing_else(world: World) -> None:

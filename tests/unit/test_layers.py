@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "confine": set(),
     "keeper": {"confine", "core.wire"},
     "launcher": {"confine", "core.wire"},
-    "engine": {"core", "host", "api"},
+    "engine": {"core", "host", "api", "confine.usage"},  # reads what the keeper's cgroups count
     "web": {"core", "api"},
     # the project of the demo is data too: it runs as a project's code, not as ours
     "demo": {"core"},

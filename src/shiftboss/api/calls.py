@@ -38,9 +38,13 @@ class Nothing(Struct, frozen=True):
 
 
 class Select(Struct, frozen=True):
-    """What it is about: addresses (`myapp`, `myapp/queue`, `myapp/queue:2`); none: everything."""
+    """What it is about: addresses (`myapp`, `myapp/queue`, `myapp/queue:2`); none: everything.
+
+    `usage` (status only): also what each process uses; costs some reads of files for each.
+    """
 
     targets: Targets = ()
+    usage: bool = False
 
 
 class Act(Struct, frozen=True):
@@ -117,6 +121,23 @@ class RunLog(Struct, frozen=True):
 # ---- replies
 
 
+class ProcessUse(Answer, frozen=True):
+    """What a process and all that it started use, by its cgroup or by /proc; None: this machine does not tell.
+
+    `memory_bytes` counts the page cache where a cgroup counts, `working_bytes` not what the kernel can drop.
+    `cpu_seconds` since its start, of which it stood still `throttled_seconds` because of its share.
+    """
+
+    memory_bytes: int | None = None
+    working_bytes: int | None = None
+    peak_bytes: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    tasks: int | None = None
+
+
 class ProcessStatus(Answer, frozen=True):
     """One process. `state` is a state of the lifecycle; `stale`: it runs an older release than `current`.
 
@@ -138,6 +159,7 @@ class ProcessStatus(Answer, frozen=True):
     reason: str | None = None
     next_start_seconds: float | None = None
     notes: tuple[str, ...] = ()
+    use: ProcessUse | None = None
 
 
 class UnitStatus(Answer, frozen=True):
@@ -171,11 +193,15 @@ class ProjectStatus(Answer, frozen=True):
 
 
 class Status(Answer, frozen=True):
-    """Everything selected, and what is wrong with the backend itself (`troubles`, sentences)."""
+    """Everything selected, and what is wrong with the backend itself (`troubles`, sentences).
+
+    `controllers`: who holds limits here, as in `wire.Hello`.
+    """
 
     version: str
     projects: tuple[ProjectStatus, ...]
     troubles: tuple[str, ...] = ()
+    controllers: dict[str, str] = {}
 
 
 class ProcessChange(Answer, frozen=True):

@@ -98,9 +98,9 @@ class Client:
         """Return who answers."""
         return self._ask("version", calls.Nothing(), calls.Version)
 
-    def status(self, *targets: str) -> calls.Status:
-        """Return the status of everything, or of the targets."""
-        return self._ask("status", calls.Select(targets=targets), calls.Status)
+    def status(self, *targets: str, usage: bool = False) -> calls.Status:
+        """Return the status of everything, or of the targets; `usage`: with what each process uses."""
+        return self._ask("status", calls.Select(targets=targets, usage=usage), calls.Status)
 
     def start(self, *targets: str, wait_seconds: float = 0) -> calls.Changed:
         """Start processes; return what became of them."""

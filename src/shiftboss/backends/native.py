@@ -1,11 +1,25 @@
 """Workers on our own keeper and engine: one manifest for each project, and only what differs is touched."""
 
 from collections.abc import Iterable
+from typing import Any
+
+from msgspec.structs import asdict
 
 from shiftboss.backends.contract import Wanted
+from shiftboss.backends.native_bounds import bound_notes
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
 from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
-from shiftboss.core.facts import Answers, AskEngine, EngineFacts, EngineProcess, EngineUnit, Query, ReadFile
+from shiftboss.core.facts import (
+    Answers,
+    AskEngine,
+    EngineFacts,
+    EngineProcess,
+    EngineUnit,
+    FindGround,
+    Query,
+    ReadFile,
+)
+from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
 from shiftboss.core.spec import Site, Unit, UnitKind, Worker
@@ -37,7 +51,7 @@ class NativeBackend:
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our manifest, the engine, the logs."""
         manifest = ReadFile(manifest_path(wanted.site, wanted.project.name))
-        return (manifest, AskEngine(), *native_log_queries(wanted, wanted.units))
+        return (manifest, AskEngine(), FindGround(), *native_log_queries(wanted, wanted.units))
 
     def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
         """Return the actions that make the engine run exactly the wanted workers of this project."""
@@ -56,11 +70,16 @@ class NativeBackend:
         file = _file(wanted, entries, before)
         difference = _Difference(wanted.project.name, entries, facts, before)
         difference.changes_file = bool(file.actions)
-        return merge((logs, file, difference.plan()))
+        ground = answers[FindGround()]
+        assert isinstance(ground, Ground)
+        ground = ground_of(ground, facts.controllers if facts else None)
+        workers = tuple(unit for unit in wanted.units if isinstance(unit, Worker))
+        bounds = Plan(notes=bound_notes(workers, entries, wanted.site, before, ground))
+        return merge((logs, file, bounds, difference.plan()))
 
 
 def _entries(unit: Unit, site: Site) -> tuple[Entry, ...]:
-    return (entry_of(unit),) if isinstance(unit, Worker) else entries_of(unit, site)
+    return (entry_of(unit, site),) if isinstance(unit, Worker) else entries_of(unit, site)
 
 
 def _file(wanted: Wanted, entries: tuple[Entry, ...], before: str | None) -> Plan:
@@ -210,4 +229,16 @@ def _status(process: EngineProcess) -> ProcessStatus:
         stale=process.stale if process.pid else None,
         deleted=process.deleted if process.pid else None,
         exit_reason=process.reason,
+        notes=process.notes,
+        **_use_of(process),
     )
+
+
+def _use_of(process: EngineProcess) -> dict[str, Any]:
+    use = process.use
+    if use is None:
+        return {}
+    percent = None
+    if use.cpu_seconds is not None and process.uptime_seconds:
+        percent = round(100 * use.cpu_seconds / max(process.uptime_seconds, 0.01), 1)
+    return {**asdict(use), "cpu_percent": percent}

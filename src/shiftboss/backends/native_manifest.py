@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from shiftboss.core.isolation import confined
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
-from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
+from shiftboss.core.spec import Account, Environment, IsolationLevel, Project, Schedule, Site, Worker
 from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
-_UMASK = 0o022
+DEFAULT_ISOLATION: IsolationLevel = "standard"
 
 
 def manifest_path(site: Site, project: str) -> str:
@@ -24,20 +25,21 @@ def render(project: Project, entries: tuple[Entry, ...]) -> str:
     return manifest_text(project.name, entries)
 
 
-def entry_of(worker: Worker) -> Entry:
-    """Return the entry of a worker, with its revision."""
-    return with_revision(
-        Entry(
-            **_account(worker.project, worker.environment),
-            address=worker.address,
-            argv=worker.argv,
-            revision="",
-            env_file=worker.env_file,
-            umask=_UMASK,
-            processes_max=max(worker.processes, worker.scale_max),
-            stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
-            policy=_policy(worker),
-        )
+def entry_of(worker: Worker, site: Site) -> Entry:
+    """Return the entry of a worker with its limits, its isolation and its revision."""
+    return with_revision(confined(_plain_entry(worker), worker, site, DEFAULT_ISOLATION, watched=True))
+
+
+def _plain_entry(worker: Worker) -> Entry:
+    return Entry(
+        **_account(worker.project, worker.environment),
+        address=worker.address,
+        argv=worker.argv,
+        revision="",
+        env_file=worker.env_file,
+        processes_max=max(worker.processes, worker.scale_max),
+        stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
+        policy=_policy(worker),
     )
 
 
@@ -62,11 +64,11 @@ def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
         address=schedule.address,
         argv=schedule.argv,
         revision="",
-        umask=_UMASK,
         processes_max=LANES,
         stop=StopTerms(wait_seconds=float(schedule.policy.stop_seconds)),
         policy=policy,
     )
+    entry = confined(entry, schedule, site, DEFAULT_ISOLATION, watched=True)
     if not schedule.only_if:
         return (with_revision(entry),)
     asked = policy._replace(kind="helper", options={})
@@ -108,6 +110,7 @@ def _policy(worker: Worker) -> Policy:
         log_max_bytes=worker.log.max_bytes,
         log_backups=worker.log.backups,
         log_total_bytes=worker.project.log_total_bytes,
+        memory_soft_bytes=worker.limits.memory_soft_bytes,
         exit_meanings={str(code): words for code, words in worker.exit_meanings},
     )
 

@@ -1,6 +1,7 @@
 """The command `shiftboss setup`."""
 
 import sys
+from collections.abc import Mapping
 
 import click
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ from shiftboss.setup.requests import Request, WorkerRequest
 _EPILOG = """\b
 shiftboss setup myapp                       what does it need?
 shiftboss setup myapp queue --workers 4     its queue worker, four processes
+shiftboss setup myapp queue --memory 256M --cpu 50%
 shiftboss setup myapp node                  server.js or npm start
 shiftboss setup myapp custom --name thumbs -- php artisan thumbs:work
 """
@@ -42,12 +44,35 @@ def count(ctx: click.Context, _: click.Parameter, value: str | None) -> int | No
     return int(value)
 
 
+def tasks(ctx: click.Context, _: click.Parameter, value: str | None) -> int | None:
+    """Read a number of tasks."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()) or len(value) > 7 or int(value) < 1:
+        raise UserError(
+            f"{value[:20]!r} is not a number of tasks",
+            hint="Use a whole number, such as --tasks-max 100.",
+        )
+    return int(value)
+
+
 @click.command("setup", epilog=_EPILOG)
 @click.argument("project", shell_complete=complete_project)
 @click.argument("kind", required=False, metavar="[queue|node|custom|PRESET]")
 @click.argument("words", nargs=-1, metavar="[-- COMMAND...]")
 @click.option("--workers", callback=count, metavar="N", help="How many processes run (default 1).")
 @click.option("--name", metavar="NAME", help="Name of the worker (default: that of the preset).")
+@click.option("--memory", metavar="SIZE", help="No process of it may use more, such as 256M.")
+@click.option("--memory-soft", metavar="SIZE", help="From here on a process is asked to start afresh.")
+@click.option("--cpu", metavar="PERCENT", help="Of one core, for each process: 50 is half of one, 200 two.")
+@click.option(
+    "--tasks-max", callback=tasks, metavar="N", help="How many processes and threads each may have."
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["none", "standard", "strict"]),
+    help="How far it is shut in (docs: limits).",
+)
 @click.option("--shell", is_flag=True, default=None, help="Run the command by sh -c.")
 @force_option
 @adopt_option
@@ -62,6 +87,11 @@ def command(
     words: tuple[str, ...],
     workers: int | None,
     name: str | None,
+    memory: str | None,
+    memory_soft: str | None,
+    cpu: str | None,
+    tasks_max: int | None,
+    isolation: str | None,
     shell: bool | None,
     force: bool,
     adopt: bool,
@@ -82,14 +112,35 @@ def command(
             worker_request(session.machine, session.site, session.catalog, project, kind, name, words),
             processes=workers,
             shell=shell,
+            memory=memory,
+            memory_soft=memory_soft,
+            cpu=cpu,
+            tasks_max=tasks_max,
+            isolation=isolation,
         )
-    elif workers is not None or shell is not None:
-        raise UserError(
-            f"cannot tell which worker of {project} {'--workers' if workers is not None else '--shell'} is for",
-            hint=f"Name it: shiftboss setup {project} queue --workers {workers or 2}",
-        )
+    else:
+        given = {
+            "--workers": workers,
+            "--shell": shell,
+            "--memory": memory,
+            "--memory-soft": memory_soft,
+            "--cpu": cpu,
+            "--tasks-max": tasks_max,
+            "--isolation": isolation,
+        }
+        _refuse_without_worker(project, given)
     requests: list[Request] = [request] if request else _chosen(session, project, yes=yes or dry_run)
     set_up(session, project, requests, force=force, adopt=adopt, dry_run=dry_run, as_json=as_json)
+
+
+def _refuse_without_worker(project: str, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None:
+            shown = "" if value is True else f" {value}"
+            raise UserError(
+                f"cannot tell which worker of {project} {option} is for",
+                hint=f"Name it: shiftboss setup {project} queue {option}{shown}",
+            )
 
 
 def set_up(

@@ -30,6 +30,8 @@ def _words(event: Event) -> str:
             return f"cannot start{reason}"
         case "state":
             return "" if event.state in _TOLD else f"{event.state}{reason}"
+        case "recycle":
+            return f"is asked to start afresh{reason}"
         case "asked":
             return f"{event.who or 'somebody'} asked{reason}"
         case "release":

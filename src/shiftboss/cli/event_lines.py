@@ -7,7 +7,7 @@ from shiftboss.api.calls import Event
 
 _FAILED = frozenset({"failed", "timed_out"})
 # what a reader of the history wants to see; a state in between tells nothing that these do not
-HISTORY_KINDS = ("start", "exit", "failure", "asked", "config", "trouble")
+HISTORY_KINDS = ("start", "exit", "failure", "recycle", "asked", "config", "trouble")
 
 
 def event_line(event: Event, zone: tzinfo) -> str:
@@ -17,6 +17,7 @@ def event_line(event: Event, zone: tzinfo) -> str:
         "exit": f"ended: {event.reason or 'exit'}",
         "failure": f"could not start: {event.reason}",
         "state": str(event.state),
+        "recycle": f"asked to start afresh: {event.reason}",
         "asked": f"{event.reason} asked",
         "config": f"configuration: {event.reason}",
         "trouble": f"trouble: {event.reason}",

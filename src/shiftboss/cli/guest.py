@@ -38,7 +38,7 @@ def report(session: Session, target: str | None) -> Report:
                     if each.address.startswith(f"{project.project}/")
                 ),
             )
-            for project in with_usage(session.machine, projects)
+            for project in with_usage(session.machine, session.site, projects)
         ),
         troubles=(*status.troubles, *_troubles(status)),
     )

@@ -34,6 +34,7 @@ COMMANDS = {
     "pause": ("cmd_pause", "Let schedules not run for now."),
     "resume": ("cmd_resume", "Let paused schedules run again."),
     "why": ("cmd_why", "Tell what became of a schedule's run and why."),
+    "top": ("cmd_top", "Show what the workers use, the busiest first."),
     "next": ("cmd_next", "Show what runs next, of all schedules."),
     "explain": ("cmd_explain", "Explain a cron expression in plain words."),
     "up": ("cmd_up", "Run the native backend in the foreground."),

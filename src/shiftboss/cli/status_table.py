@@ -10,6 +10,7 @@ from shiftboss.cli.session import Session
 from shiftboss.core.status import ProcessStatus
 from shiftboss.setup.report import ProjectReport, Report, ScheduleReport, WorkerReport
 
+_NAMED = 3
 _REVIVE = "it was given up; once it is mended: shiftboss start"
 
 
@@ -40,7 +41,10 @@ def print_status(console: Console, found: Report) -> None:
         console.print(table(("SCHEDULE", "CRON", "STATE", "NEXT", "LAST", "OUTCOME"), rows))
     if not workers and not schedules:
         console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
-    for problem in (*_problems(workers), *_problems_of(schedules), *found.troubles):
+    for line in _limit_lines(workers):
+        console.print(line)
+    problems = (*_problems(workers), *_problems_of(schedules), *_lacking(workers), *found.troubles)
+    for problem in problems:
         console.print(problem, colour="yellow")
 
 
@@ -93,6 +97,32 @@ def _problems_of(schedules: Iterable[tuple[ProjectReport, ScheduleReport]]) -> I
             yield f"{name} does not run: {schedule.reason}; again with: shiftboss resume {name}"
         elif schedule.reason:
             yield f"{name}: {schedule.reason}; more: shiftboss why {name}"
+
+
+def _limit_lines(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:
+    """Say the limits in use, and who holds each."""
+    for project, worker in workers:
+        if worker.limits:
+            said = ", ".join(f"{x.limit} {x.value} ({x.held_by})" for x in worker.limits)
+            yield f"limits of {project.project}/{worker.name}: {said}"
+
+
+def _lacking(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:
+    """Say once what of limits and isolation this machine does not give, and to whom."""
+    found: dict[str, dict[str, None]] = {}
+    for project, worker in workers:
+        for note in (note for process in worker.processes for note in process.notes):
+            found.setdefault(note, {})[f"{project.project}/{worker.name}"] = None
+    for note, names in found.items():
+        yield f"{_some(list(names))}: {note}"
+
+
+def _some(names: list[str]) -> str:
+    return (
+        ", ".join(names)
+        if len(names) <= _NAMED
+        else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    )
 
 
 def _problems(workers: Iterable[tuple[ProjectReport, WorkerReport]]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Cgroups for killing and accounting: a subtree of our own, cgroup v2 or the v1 freezer; no limits yet.
+"""Cgroups for killing: a subtree of our own, cgroup v2 or the v1 freezer. Limits: see limits.py and groups.py.
 
 See cgroups(7) and Documentation/admin-guide/cgroup-v2.rst. Paths are those of directories below the mount.
 """
@@ -14,7 +14,7 @@ _MAX_READ = 1 << 20
 
 
 class Tree(NamedTuple):
-    """Our subtree. `top` is its directory; processes live in directories below it, one level deep.
+    """Our subtree. `top` is its directory; processes live in directories below it, see groups.py.
 
     `birth`: children can be born in a cgroup (see kernel.birth_works); else they join it.
     """
@@ -138,15 +138,27 @@ def remove(path: str) -> bool:
 
 
 def is_alone(tree: Tree) -> bool:
-    """Tell whether this process is alone in its cgroup, the one above our subtree, and that is not the root."""
-    own = _read("/proc/self/cgroup").rpartition("0::")[2].split("\n")[0]
-    procs = _read(f"{os.path.dirname(tree.top)}/cgroup.procs").split()
-    return own != "/" and procs == [str(os.getpid())]
+    """Tell whether this process is alone in its cgroup, the one above our subtree, and that is not the root.
+
+    The root alone has no cgroup.type (that of a container, which is called / in there, has one).
+    """
+    own = os.path.dirname(tree.top)
+    return os.path.exists(f"{own}/cgroup.type") and _read(f"{own}/cgroup.procs").split() == [str(os.getpid())]
 
 
 def names(tree: Tree) -> list[str]:
-    """Return the names of the cgroups in our subtree."""
-    return _directories(tree.top)
+    """Return the names of the cgroups in our subtree that processes may live in: `@engine`, `project/slot.run`."""
+    found = []
+    for name in _directories(tree.top):
+        below = _directories(f"{tree.top}/{name}")
+        found += [f"{name}/{each}" for each in below] or [name]
+    return found
+
+
+def clear(top: str) -> None:
+    """Remove what is empty of all that is below a directory."""
+    for name in _directories(top):
+        remove(f"{top}/{name}")
 
 
 def _directories(path: str) -> list[str]:

@@ -23,7 +23,8 @@ class Leftovers:
     def __init__(self, instance: str, path: str, tree: cgroup.Tree | None, known: Known) -> None:
         """`path` is the journal's; `known` tells uid and stop terms of an address that still may run."""
         self._instance, self._path, self._known = instance, path, known
-        self._groups = [f"{tree.top}/{name}" for name in cgroup.names(tree)] if tree else []
+        self._groups = {f"{tree.top}/{name}": name for name in cgroup.names(tree)} if tree else {}
+        self._top = tree.top if tree else ""
         self._rows: dict[tuple[int, int], journal.Row] = {}
         self._signalled: set[Process] = set()
         self._since: dict[str, float] = {}
@@ -36,8 +37,7 @@ class Leftovers:
             self._stop(workers or found)
             yield len(found)
             time.sleep(_LOOK_SECONDS)
-        for path in self._groups:
-            cgroup.remove(path)
+        cgroup.clear(self._top)
 
     def _find(self) -> dict[Process, str]:
         """Return every leftover and its mark. All is read afresh: a child of the dead keeper may just be starting."""
@@ -47,7 +47,7 @@ class Leftovers:
         for path in self._groups:
             for pid in cgroup.members(path):
                 if row := table.get(pid) or read_process(pid):
-                    found.setdefault(row, self._mark_of_group(os.path.basename(path)))
+                    found.setdefault(row, self._mark_of_group(path))
         found = _with_descendants(found, table)
         return {row: mark for row, mark in found.items() if row.pid not in _own_line(table)}
 
@@ -60,8 +60,8 @@ class Leftovers:
         entry = None if known else self._known(_address(mark))
         return mark if entry is None or uid_of(row.pid) == entry[0] else ""
 
-    def _mark_of_group(self, name: str) -> str:
-        return f"{self._instance}/{name.replace('.', '/')}"
+    def _mark_of_group(self, path: str) -> str:
+        return f"{self._instance}/{self._groups[path].removeprefix('@').replace('.', '/')}"
 
     def _terms(self, mark: str) -> journal.Terms:
         for row in self._rows.values():

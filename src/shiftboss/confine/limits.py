@@ -8,9 +8,10 @@ launcher pays for it at each start. See cgroups(7), Documentation/admin-guide/cg
 import errno
 import os
 
-_V2_CONTROLLERS = ("memory", "cpu", "pids", "io")
-# freezer: to kill what is left; cpuacct: to tell the time used
-_V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio", "freezer")
+V2_CONTROLLERS = ("memory", "cpu", "pids", "io")
+# cpuacct: to tell the time used
+V1_BOUNDING = ("memory", "cpu", "cpuacct", "pids", "blkio")
+_V1_CONTROLLERS = (*V1_BOUNDING, "freezer")  # freezer: to kill what is left
 # not there where the kernel does not account for swap: the limit of memory alone then holds
 _OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 _MAX_READ = 1 << 20
@@ -48,36 +49,42 @@ class Group:
         self.notes: list[str] = []
 
 
-def open_tree(name: str, v2_top: str = "") -> LimitTree | None:
+def open_tree(name: str, v2_top: str | None = "", v1: tuple[str, ...] = _V1_CONTROLLERS) -> LimitTree | None:
     """Make (or find) our subtree, `name` in each hierarchy; None if this machine or user has none.
 
-    `v2_top` is its directory where the caller has one already in a cgroup delegated to it (keeper); the cgroup above
+    `v2_top` None: without v2. `v1`: the controllers that are wanted of it. `v2_top` is its directory where the caller has one already in a cgroup delegated to it (keeper); the cgroup above
     it must hold no process then. Without it the subtree lies at the top of the hierarchy, which only root can do.
     cgroup v1: below the unit of systemd that we are in, if we are in one, else at the top.
     """
     mounts = _mounts()
-    v2 = v2_top or (f"{mounts['']}/{name}" if "" in mounts else "")
+    v2 = v2_top or (f"{mounts['']}/{name}" if "" in mounts and v2_top is not None else "")
     controllers = frozenset(_enable(v2)) if v2 and _make(v2) else frozenset()
     if not controllers and not v2_top:
         remove([v2] if v2 else [])
-    v1 = {}
-    for controller in _V1_CONTROLLERS:
+    found = _open_v1(name, v1, mounts, controllers)
+    if not controllers and not found:
+        return None
+    return LimitTree(v2 if controllers else "", controllers, found)
+
+
+def _open_v1(name: str, wanted: tuple[str, ...], mounts: Values, controllers: frozenset[str]) -> Values:
+    """Make our directory in each v1 hierarchy whose controller v2 has not."""
+    found = {}
+    for controller in wanted:
         taken = {"blkio": "io", "cpuacct": "cpu"}.get(controller, controller) in controllers
         if controller in mounts and not taken and _make(f"{mounts[controller]}/{name}"):
-            v1[controller] = f"{mounts[controller]}/{name}"
-    if not controllers and not v1:
-        return None
-    return LimitTree(v2 if controllers else "", controllers, v1)
+            found[controller] = f"{mounts[controller]}/{name}"
+    return found
 
 
-def _mounts() -> dict[str, str]:
+def _mounts() -> Values:
     """Return the directory of each hierarchy that our subtree may lie in: by v1 controller, v2 as ""."""
     own = {}
     for line in _read("/proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             own[name] = path.rstrip("/")
-    found: dict[str, str] = {}
+    found: Values = {}
     for line in _read("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         root, point = before.split()[3:5]
@@ -118,9 +125,16 @@ def _enable(path: str) -> list[str]:
     The kernel refuses (EBUSY) where processes live in the cgroup itself.
     """
     for directory in (os.path.dirname(path), path):
-        for controller in _V2_CONTROLLERS:
+        for controller in V2_CONTROLLERS:
             _try_write(f"{directory}/cgroup.subtree_control", f"+{controller}")
-    return [name for name in _V2_CONTROLLERS if name in _read(f"{path}/cgroup.subtree_control").split()]
+    return [name for name in V2_CONTROLLERS if name in _read(f"{path}/cgroup.subtree_control").split()]
+
+
+def withdraw(path: str) -> None:
+    """Take controllers away from the children of a v2 cgroup and of the one above: a process may live there again."""
+    for directory in (path, os.path.dirname(path)):
+        for controller in V2_CONTROLLERS:
+            _try_write(f"{directory}/cgroup.subtree_control", f"-{controller}")
 
 
 def prepare(
@@ -182,7 +196,17 @@ def _set(path: str, file: str, value: str, group: Group, whose: str) -> None:
         group.notes.append(f"{whose}{file} cannot be set to {value}: {os.strerror(number)}")
 
 
-def join(directories: list[str]) -> None:
+def set_values(tree: LimitTree, name: str, values: Values) -> None:
+    """Write values (v2 and v1 names) where their controller is held, in their order; what is refused stays."""
+    for file, value in values.items():
+        controller = file.partition(".")[0]
+        if os.path.exists(f"{tree.v2}/{name}/{file}") and controller in tree.controllers:
+            _try_write(f"{tree.v2}/{name}/{file}", value)
+        elif controller in tree.v1:
+            _try_write(f"{tree.v1[controller]}/{name}/{file}", value)
+
+
+def join(directories: list[str] | tuple[str, ...]) -> None:
     """Move this process into every hierarchy's directory; raise OSError.
 
     It must be single-threaded: v1 lets a single thread move at once, where moving a process waits for a grace

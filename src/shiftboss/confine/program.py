@@ -10,10 +10,11 @@ here. So `run` is one flat function that calls system calls directly and makes i
 import os
 import time
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
-from shiftboss.confine import env_file
+from shiftboss.confine import env_file, limits
 from shiftboss.confine.cgroup import join
+from shiftboss.confine.isolation import isolate
 from shiftboss.confine.steps import StepError, drop_to, explain, find_command, restore_signals, set_rlimits
 
 __all__ = ["MARK", "Program", "StepError", "Streams", "drop_to", "read_result", "restore_signals", "run"]
@@ -22,12 +23,27 @@ FAILED = 127
 MARK = "SHIFTBOSS_RUN"
 
 
+class Fallback(Protocol):
+    """What is done for a limit whose cgroup controller is missing (core/wire.py)."""
+
+    @property
+    def controller(self) -> str: ...
+
+    @property
+    def rlimits(self) -> dict[str, tuple[int, int]]: ...
+
+    @property
+    def words(self) -> str: ...
+
+
 class Program(NamedTuple):
     """A command with everything it may have. Paths are absolute; `argv[0]` may be a name to look up in PATH.
 
     The program's environment is `account` (HOME…), over it the env file, over that `environment`.
     `rlimits`: name without RLIMIT_ to (soft, hard), -1 for no limit. `restored`: signals that the forking process
-    handles or ignores; the program shall not. `cgroup`: joined first if it is not the one it was born in.
+    handles or ignores; the program shall not. `cgroup`: joined first if it is not the one it was born in. `joined`:
+    the directories that bound it, beside `cgroup`. `steps`: see isolation.py. `notes`: what is known already not to be
+    as wished; more may come in the child.
     """
 
     argv: tuple[str, ...]
@@ -43,6 +59,11 @@ class Program(NamedTuple):
     rlimits: dict[str, tuple[int, int]]
     restored: tuple[int, ...] = ()
     cgroup: str = ""
+    joined: tuple[str, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
+    nice: int = 0
+    steps: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Streams(NamedTuple):
@@ -73,12 +94,14 @@ def run(program: Program, streams: Streams, parent: int, journal_line: bytes) ->
         # first of all: a signal for this child must not run a handler of the process that forked it
         restore_signals(program.restored)
         step = "cgroup"
-        if program.cgroup:
-            join(program.cgroup)
+        _join_groups(program)
         step = "session"
         _start_session(streams, parent, journal_line)
         step = "rlimits"
-        notes = set_rlimits(program.rlimits)
+        notes = _set_limits(program)
+        step = "isolation"
+        if program.steps:
+            notes += [os.fsencode(note) for note in isolate(program.steps)]
         os.umask(program.umask)
         step = "uid"
         drop_to(program.user, program.uid, program.gid, program.groups)
@@ -86,9 +109,7 @@ def run(program: Program, streams: Streams, parent: int, journal_line: bytes) ->
         os.chdir(program.directory)
         release = os.getcwdb()
         step = "env_file"
-        environment = program.account | program.environment
-        if program.env_file:
-            environment = program.account | env_file.read(program.env_file) | program.environment
+        environment = _environment(program)
         step = "command"
         command = program.argv[0]
         if "/" not in command:
@@ -114,6 +135,30 @@ def _start_session(streams: Streams, parent: int, journal_line: bytes) -> None:
     os.dup2(streams.null, 0)
     os.dup2(streams.output, 1)
     os.dup2(streams.output, 2)
+
+
+def _join_groups(program: Program) -> None:
+    if program.cgroup:
+        join(program.cgroup)
+    if program.joined:
+        limits.join(program.joined)
+
+
+def _environment(program: Program) -> dict[str, str]:
+    if program.env_file:
+        return program.account | env_file.read(program.env_file) | program.environment
+    return program.account | program.environment
+
+
+def _set_limits(program: Program) -> list[bytes]:
+    """Set rlimits and priority; return what is not as wished."""
+    notes = [*map(os.fsencode, program.notes), *set_rlimits(program.rlimits)]
+    if program.nice:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, program.nice)
+        except PermissionError:
+            notes.append(b"its priority stays as it is: only root can set nice to %d" % program.nice)
+    return notes
 
 
 def write_journal(journal: int, line: bytes) -> None:
@@ -143,7 +188,7 @@ def _tell_failure(result: int, failed: StepError) -> None:
 
 def _explained(step: str, error: OSError, program: Program) -> StepError:
     about = {
-        "cgroup": program.cgroup,
+        "cgroup": program.cgroup or "the cgroups that bound it",
         "directory": program.directory,
         "env_file": program.env_file,
         "command": program.argv[0],

@@ -24,7 +24,7 @@ class Resident:
     def __init__(
         self, loop: Loop, nursery: Nursery, name: str, command: list[str], mark: str, pid_file: str
     ) -> None:
-        """`name` is that of its cgroup, and what it is called in messages."""
+        """`name` is that of its cgroup (behind an @), and what it is called in messages."""
         self.pid = 0
         self.is_of_use = False  # set by who talks to it; only then its life makes up for deaths
         self.is_ending = False  # it is not started again
@@ -42,7 +42,7 @@ class Resident:
         ours = theirs = None
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            pid, _ = self._nursery.fork(self._nursery.path_of(self._name))
+            pid, _ = self._nursery.fork(self._nursery.groups.path_of(f"@{self._name}"))
             if pid == 0:
                 self._become(theirs)
         except OSError as error:

@@ -6,7 +6,11 @@ Directories are those of a Group (confine/limits.py). None means: this machine d
 import os
 from typing import NamedTuple
 
+from shiftboss.confine import cgroup
+from shiftboss.confine.descendants import tree_of
+
 _MAX_READ = 1 << 20
+_PAGE, _TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 _CHARGED_AT_ONCE = 256 * 1024  # the kernel takes memory in batches of 64 pages while there is enough
 
 
@@ -44,6 +48,39 @@ def read_usage(directories: list[str]) -> Usage:
                 found[name] = value
     seconds = ("cpu_seconds", "throttled_seconds")
     return Usage(**{k: v if v is None or k in seconds else int(v) for k, v in found.items()})  # type: ignore[arg-type]
+
+
+def usage_of(pid: int, path: str, directories: list[str]) -> Usage:
+    """Return the use of a run by its cgroups; what those do not tell is summed up from /proc for what lives in it.
+
+    `pid` is its main process, `path` the cgroup that it lives in ("" none).
+    """
+    counted = read_usage(directories)
+    if None not in (counted.working_bytes, counted.cpu_seconds, counted.tasks):
+        return counted
+    summed = sum_up(cgroup.members(path) if path else sorted(tree_of(pid)))
+    return counted._replace(
+        **{
+            name: value
+            for name, value in summed._asdict().items()
+            if value is not None and getattr(counted, name) is None
+        }
+    )
+
+
+def sum_up(pids: list[int]) -> Usage:
+    """Return what processes use at this moment by /proc. `working_bytes` is memory that they share with nobody."""
+    resident = own = tasks = 0
+    seconds = 0.0
+    for pid in pids:
+        fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        pages = _read(f"/proc/{pid}/statm").split()
+        if len(fields) > 17 and len(pages) > 2:
+            resident += int(pages[1]) * _PAGE
+            own += (int(pages[1]) - int(pages[2])) * _PAGE
+            seconds += (int(fields[11]) + int(fields[12])) / _TICKS
+            tasks += int(fields[17])
+    return Usage(memory_bytes=resident, working_bytes=own, cpu_seconds=seconds, tasks=tasks)
 
 
 def _v2_usage(directory: str) -> dict[str, float | None]:

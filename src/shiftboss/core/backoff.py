@@ -31,11 +31,11 @@ class Backoff:
     good_seconds: float = 10.0
     burst: int = 5
 
-    def count(self, tally: Tally, uptime: float, *, lasted: bool) -> Tally:
-        """Return the tally after a run of `uptime` seconds."""
+    def count(self, tally: Tally, uptime: float, *, lasted: bool, starved: bool = False) -> Tally:
+        """Return the tally after a run of `uptime` seconds. One that ran out of memory has failed, though it lasted."""
         if lasted and uptime >= self.good_seconds:
-            return Tally()
-        if lasted:
+            return Tally(int(starved))
+        if lasted and not starved:
             return Tally(0, tally.brief + 1)
         return Tally(tally.failures + 1, tally.brief)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shiftboss.core.cause import likely_cause, port_in
+from shiftboss.core.sizes import rough_text, size_text
 
 _SIGNALS = {
     1: "HUP",
@@ -39,6 +40,7 @@ _CRASHES = {
     "PIPE": "wrote to a closed pipe",
 }
 _SHELL_CODES = {126: "permission denied or not a program", 127: "command not found"}
+_KILL = 9
 _SIGNALLED = 128  # shells report death by signal N as 128 + N (bash(1), EXIT STATUS)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -57,12 +59,26 @@ _PORT_LINES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Starved:
+    """The kernel killed `times` processes of a run because memory ran out.
+
+    The run's own (`own_limit`), else its project's budget or the machine's. Bytes; None: the machine does not tell.
+    """
+
+    times: int
+    own_limit: bool
+    limit_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How a main program ended.
 
     `code`: exit code, or minus the signal's number. `sent`: the last signal that we sent to it ("" none).
     `asked`: somebody asked for its end. `lines`: the end of its log, oldest first.
-    `listener`: who has the port that the log calls taken (`port_taken`), "" not known.
+    `listener`: who has the port that the log calls taken (`port_taken`), "" not known. `starved`: how the kernel ended
+    processes of it for want of memory, None if it did not.
     """
 
     code: int
@@ -71,6 +87,7 @@ class Ending:
     core_dumped: bool = False
     lines: Sequence[str] = ()
     listener: str = ""
+    starved: Starved | None = None
 
 
 def exit_reason(ending: Ending, meanings: Mapping[str, str]) -> str:
@@ -81,11 +98,26 @@ def exit_reason(ending: Ending, meanings: Mapping[str, str]) -> str:
     and the last error line are added.
     """
     meaning = _meaning(ending, meanings)
+    if ending.starved and not ending.asked:
+        return _by_hunger(ending, ending.starved, meaning)
     if ending.asked or (ending.code == 0 and not meaning):
         return _by_signal(ending, meaning) if ending.code < 0 else _by_code(ending, meaning, "")
     line, cause = _last_telling(ending.lines), _cause(ending)
     said = _by_signal(ending, meaning) if ending.code < 0 else _by_code(ending, meaning, cause)
     return f"{said}; log: {_cut(line)}" if line else said
+
+
+def _by_hunger(ending: Ending, starved: Starved, meaning: str) -> str:
+    peak = f", peak {rough_text(starved.peak_bytes)}" if starved.peak_bytes else ""
+    if starved.own_limit and starved.limit_bytes:
+        whose = f"its limit is {size_text(starved.limit_bytes)}{peak}"
+    else:
+        whose = f"the budget of its project, or the machine, was used up{peak}"
+    if ending.code == -_KILL and ending.sent != "KILL":
+        return f"out of memory: killed by the kernel ({whose})"
+    said = _by_signal(ending, meaning) if ending.code < 0 else _by_code(ending, meaning, "")
+    count = "a process" if starved.times == 1 else f"{starved.times} processes"
+    return f"out of memory: the kernel killed {count} of it ({whose}); then: {said}"
 
 
 def _cause(ending: Ending) -> str:
@@ -173,7 +205,7 @@ _ADVICE = {
     ("command", EACCES): "permission denied",
     ("exec", EACCES): "permission denied",
     ("directory", EACCES): "permission denied",
-    ("fork", EAGAIN): "the user has too many processes, or the machine",
+    ("fork", EAGAIN): "its project may have no more tasks, or the user or the machine has too many processes",
     ("fork", ENOMEM): "the machine has no memory left",
     ("pipe", EMFILE): "too many open files",
     ("pipe", ENFILE): "the machine has too many open files",

@@ -42,8 +42,23 @@ class SupervisorFacts(Struct, frozen=True):
     processes: tuple[ProcessFacts, ...] = ()
 
 
+class ProcessUse(Struct, frozen=True):
+    """What a process and all that it started use; None: it cannot be told. `cpu_seconds` since its start."""
+
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    tasks: int | None = None
+
+
 class EngineProcess(Struct, frozen=True):
-    """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone."""
+    """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone.
+
+    `notes`: what of its limits and isolation cannot be had. `use`: if it was asked for.
+    """
 
     number: int
     state: str
@@ -54,6 +69,8 @@ class EngineProcess(Struct, frozen=True):
     stale: bool = False
     deleted: bool | None = False
     reason: str | None = None
+    notes: tuple[str, ...] = ()
+    use: ProcessUse | None = None
 
 
 class EngineUnit(Struct, frozen=True):
@@ -93,11 +110,15 @@ class EngineSchedule(Struct, frozen=True):
 
 
 class EngineFacts(Struct, frozen=True):
-    """The running native engine: its units, and what is wrong with itself (sentences)."""
+    """The running native engine: its units, and what is wrong with itself (sentences).
+
+    `controllers`: who holds limits of `memory`, `cpu`, `pids` and `io` there, `v2` or `v1`; None: not known.
+    """
 
     version: str
     units: tuple[EngineUnit, ...] = ()
     troubles: tuple[str, ...] = ()
+    controllers: Mapping[str, str] | None = None
 
 
 class EngineAccount(Struct, frozen=True):
@@ -162,11 +183,15 @@ class AskEngine(Struct, frozen=True):
     """Ask the native engine for everything. Answer: `EngineFacts`, None if it does not run."""
 
 
+class FindGround(Struct, frozen=True):
+    """Ask what there is to bound and to isolate units. Answer: `core.limits.Ground`."""
+
+
 class FindEngineAccount(Struct, frozen=True):
     """Ask as whom the native engine runs. Answer: `EngineAccount`."""
 
 
-Query = ReadFile | ReadMatching | StatPath | AskSupervisor | AskEngine | FindEngineAccount
+Query = ReadFile | ReadMatching | StatPath | AskSupervisor | AskEngine | FindEngineAccount | FindGround
 
 # One answer for each query, of the type that the query's docstring names.
 Answers = Mapping[Query, object]

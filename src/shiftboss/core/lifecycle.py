@@ -85,11 +85,15 @@ class SpawnFailed(NamedTuple):
 
 
 class Exited(NamedTuple):
-    """The main program of the run ended; `ok`: as a success; `leftovers`: it left others behind."""
+    """The main program of the run ended; `ok`: as a success; `leftovers`: it left others behind.
+
+    `starved`: it ran out of memory; the next start waits, however long this run lasted.
+    """
 
     run: int
     ok: bool
     leftovers: bool
+    starved: bool = False
 
 
 class Gone(NamedTuple):
@@ -164,6 +168,7 @@ class Ended:
 
     ok: bool
     uptime: float
+    starved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,7 @@ def _settle(process: Process, moment: Moment) -> Outcome:
 def _after(process: Process, ended: Ended, moment: Moment) -> Outcome:
     policy = moment.policy
     lasted = ended.uptime >= policy.start_seconds
-    tally = policy.backoff.count(process.tally, ended.uptime, lasted=lasted)
+    tally = policy.backoff.count(process.tally, ended.uptime, lasted=lasted, starved=ended.starved)
     counted = replace(process, tally=tally, waits=0)
     if policy.restart == "never" or (policy.restart == "on-failure" and ended.ok):
         return _rest(counted, State.EXITED), ()
@@ -379,8 +384,10 @@ def _spawn_failed(process: Process, _event: Event, moment: Moment) -> Outcome:
 def _exited(process: Process, event: Event, moment: Moment) -> Outcome:
     """Take note of an end that nobody asked for; leftovers are stopped before anything else happens."""
     uptime = 0.0 if process.started is None else max(0.0, moment.now - process.started)
-    over = replace(process, ended=Ended(isinstance(event, Exited) and event.ok, uptime))
-    if isinstance(event, Exited) and event.leftovers:
+    exited = event if isinstance(event, Exited) else None
+    ended = Ended(bool(exited and exited.ok), uptime, bool(exited and exited.starved))
+    over = replace(process, ended=ended)
+    if exited and exited.leftovers:
         return _halt(over, moment.policy)
     return _settle(over, moment)
 

@@ -3,12 +3,15 @@
 The sources are Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.rst of Linux, setrlimit(2), ioprio_set(2).
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import Limits
-from shiftboss.core.wire import Fallback
+from shiftboss.core.wire import Entry, Fallback
 
 Holder = Literal["cgroup v2", "cgroup v1", "rlimit", "engine", "kernel", "nobody"]
 CPU_PERIOD_US = 100_000
@@ -25,6 +28,17 @@ class Ground(Struct, frozen=True):
     root: bool = True
     namespaces: bool = True
     watched: bool = True
+
+
+def ground_of(found: Ground, controllers: Mapping[str, str] | None) -> Ground:
+    """Return what was found, corrected by what a running keeper has (None: none runs)."""
+    if controllers is None:
+        return found
+    v2 = frozenset(name for name, holder in controllers.items() if holder == "v2")
+    v1 = frozenset(
+        "blkio" if name == "io" else name for name, holder in controllers.items() if holder == "v1"
+    )
+    return replace(found, v2=v2, v1=v1)
 
 
 class Holding(Struct, frozen=True):
@@ -88,6 +102,33 @@ def v1_values(limits: Limits, *, watched: bool) -> dict[str, str]:
     if limits.io_weight:
         values["blkio.bfq.weight"] = str(min(limits.io_weight, 1000))  # 1 to 1000, the usual is 100 as well
     return values
+
+
+def limits_of(entry: Entry) -> Limits:
+    """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
+    return replace(
+        _limits_from(entry.confinement.v2),
+        memory_soft_bytes=entry.policy.memory_soft_bytes,
+        nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
+        nice=entry.confinement.nice,
+    )
+
+
+def budget_of(entry: Entry) -> Limits:
+    """Return the budget of its project that a manifest entry was made with."""
+    return _limits_from(entry.confinement.budget_v2)
+
+
+def _limits_from(v2: dict[str, str]) -> Limits:
+    def number(name: str) -> int:
+        return int(v2.get(name, "0").split()[0])
+
+    return Limits(
+        memory_bytes=number("memory.max"),
+        cpu_percent=number("cpu.max") * 100 // CPU_PERIOD_US,
+        tasks_max=number("pids.max"),
+        io_weight=number("io.weight"),
+    )
 
 
 def _quota(limits: Limits) -> int:
@@ -175,11 +216,3 @@ def _soft(limits: Limits, ground: Ground) -> Holding:
 def _nice(limits: Limits, refused: bool) -> Holding:
     words = "only root can raise a priority" if refused else ""
     return Holding("nice", str(limits.nice), "nobody" if refused else "kernel", words)
-
-
-def size_text(size: int) -> str:
-    """Return a size as people write it: 256M, 1536K, 1000000."""
-    for unit, factor in (("G", 1024**3), ("M", 1024**2), ("K", 1024)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)

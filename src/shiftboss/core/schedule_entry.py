@@ -85,6 +85,7 @@ def _timing(address: str, times: Times, zone: ZoneInfo) -> Timing:
         own = ZoneInfo(times.timezone) if times.timezone else zone
     except (ZoneInfoNotFoundError, ValueError):
         raise UserError(
-            f"{address}: there is no time zone {times.timezone}", hint="Use an IANA name, such as Europe/Riga."
+            f"{address}: there is no time zone {times.timezone}",
+            hint="Use an IANA name, such as Europe/Riga.",
         ) from None
     return cron_timing(parse(times.cron, "native", address), own, times.dst)

@@ -36,7 +36,9 @@ LogBackupsField = Annotated[
 
 MemoryField = Annotated[
     int | str | None,
-    Meta(description='Memory that all its processes may have: bytes or "256M"; beyond it the kernel kills.'),
+    Meta(
+        description='Memory of each numbered process with all that it starts: bytes or "256M"; beyond it the kernel kills.'
+    ),
 ]
 SoftMemoryField = Annotated[
     int | str | None,
@@ -47,7 +49,7 @@ CpuField = Annotated[
 ]
 TasksField = Annotated[
     Annotated[int, Meta(ge=1, le=1_000_000)] | None,
-    Meta(description="How many processes and threads it may have at once."),
+    Meta(description="How many processes and threads each numbered process may have at once."),
 ]
 FilesField = Annotated[
     Annotated[int, Meta(ge=16, le=1_000_000)] | None,

@@ -62,6 +62,7 @@ Step = Literal[
     "cgroup",
     "session",
     "rlimits",
+    "isolation",
     "umask",
     "groups",
     "gid",
@@ -153,7 +154,8 @@ class Hello(NamedTuple):
 
     `instance` marks everything of this installation (it stays the same for one state directory). `degraded`
     are sentences about what this machine does not allow (no cgroups, no subreaper…). `started`: since when this
-    keeper lives (monotonic); with its pid that names its life.
+    keeper lives (monotonic); with its pid that names its life. `controllers`: who holds limits of
+    `memory`, `cpu`, `pids` and `io` here, `v2` or `v1`; one that is left out is held by no cgroup.
     """
 
     version: int
@@ -162,6 +164,7 @@ class Hello(NamedTuple):
     api_path: str
     degraded: tuple[str, ...] = ()
     started: float = 0.0
+    controllers: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
 
 
 class Grants(NamedTuple):
@@ -178,8 +181,9 @@ class Policy(NamedTuple):
 
     `kind` is `worker`, `schedule` or `helper` (a command the engine runs for itself: health, only_if).
     `restart_limit` 0: it never gives up; else so many failed starts in a row make it FATAL.
-    `exit_meanings`: exit code as text ("12") to plain words. `options` is room for later steps. `grants`: the same
-    in all entries of a project.
+    `exit_meanings`: exit code as text ("12") to plain words. `options`: the times and wishes of a schedule.
+    `memory_soft_bytes`: a process that uses more is asked to start afresh, 0 for never. `grants`: the same in all
+    entries of a project.
     """
 
     kind: str = "worker"
@@ -192,6 +196,7 @@ class Policy(NamedTuple):
     log_max_bytes: int = 10 * 1024 * 1024
     log_backups: int = 5
     log_total_bytes: int = 0
+    memory_soft_bytes: int = 0
     exit_meanings: dict[str, str] = {}  # noqa: RUF012 -- a NamedTuple's default, never changed
     options: dict[str, Any] = {}  # noqa: RUF012 -- same
     grants: Grants = Grants()
@@ -323,7 +328,8 @@ class Spawned(NamedTuple):
     """The program has replaced the child (execve succeeded); comes with the read end of its output pipe.
 
     `release`: the directory it runs in, links resolved after the chdir. `cgroup`: path of its cgroup ("" none).
-    `notes`: what could not be done as wished (a hard limit that cannot be raised).
+    `notes`: what could not be done as wished (a hard limit that cannot be raised). `groups`: the directories that
+    count and bound what it uses, one for each hierarchy (see confine/usage.py); none: nothing counts it.
     """
 
     entry: str
@@ -335,6 +341,7 @@ class Spawned(NamedTuple):
     revision: str
     cgroup: str = ""
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 class Held(NamedTuple):
@@ -349,6 +356,7 @@ class Held(NamedTuple):
     revision: str
     cgroup: str = ""
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     stopping: bool = False
     exit: Exit | None = None
     gone: bool = False

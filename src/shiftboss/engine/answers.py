@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shiftboss.api.calls import ProcessStatus, ProjectStatus, Status, UnitStatus
+from shiftboss.api.calls import ProcessStatus, ProcessUse, ProjectStatus, Status, UnitStatus
 from shiftboss.core.lifecycle import RESTING, State, Wish
 from shiftboss.engine.fleet import Fleet, Slot, Unit
 from shiftboss.engine.shell_port import Shell
@@ -12,8 +12,11 @@ from shiftboss.version import VERSION
 class StatusReport:
     """Puts a status together. Looks at the disk only for releases that processes still run though they are old."""
 
-    def __init__(self, fleet: Fleet, shell: Shell, log_troubles: dict[str, str]) -> None:
+    def __init__(
+        self, fleet: Fleet, shell: Shell, log_troubles: dict[str, str], *, with_use: bool = False
+    ) -> None:
         self._fleet, self._shell, self._log_troubles = fleet, shell, log_troubles
+        self._with_use = with_use
         self._now = shell.now()
         self._is_deleted: dict[str, bool | None] = {}
 
@@ -73,7 +76,11 @@ class StatusReport:
             reason=slot.reason or None,
             next_start_seconds=self._next_start(slot) if process.state in RESTING else None,
             notes=slot.notes if lives else (),
+            use=self._use(slot, slot.pid) if self._with_use and slot.pid is not None else None,
         )
+
+    def _use(self, slot: Slot, pid: int) -> ProcessUse:
+        return ProcessUse(**self._shell.usage(pid, slot.cgroup, slot.groups)._asdict())
 
     def _next_start(self, slot: Slot) -> float | None:
         if slot.process.state not in (State.BACKOFF, State.WAITING):

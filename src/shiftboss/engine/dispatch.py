@@ -197,7 +197,10 @@ class Dispatch:
         ]
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        return StatusReport(self._loop.fleet, self._shell, troubled).of(slots, timed, self.troubles(caller))
+        report = StatusReport(fleet, self._shell, troubled, with_use=select.usage)
+        found = report.of(slots, timed, self.troubles(caller))
+        hello = self._loop.hello
+        return replace(found, controllers=hello.controllers) if hello else found
 
     def troubles(self, caller: Caller) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, as sentences; nothing of projects that are not the caller's."""

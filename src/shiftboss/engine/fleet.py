@@ -20,8 +20,10 @@ class Slot:
     """One numbered process of a unit: the pure process, and what is shown of it."""
 
     __slots__ = (
+        "cgroup",
         "down",
         "ended_run",
+        "groups",
         "is_telling",
         "notes",
         "number",
@@ -49,6 +51,8 @@ class Slot:
         self.revision = ""
         self.reason = ""
         self.notes: tuple[str, ...] = ()
+        self.cgroup = ""
+        self.groups: tuple[str, ...] = ()
         self.restarts = 0
         self.ended_run = 0
         self.retired = False

@@ -9,7 +9,7 @@ from shiftboss.core.lifecycle import Process, State, Wish
 from shiftboss.engine.database import Memory, ProcessMemory
 from shiftboss.engine.fleet import Fleet, Slot, Unit
 from shiftboss.engine.shell_port import Shell
-from shiftboss.engine.telling import Telling
+from shiftboss.engine.telling import End, Telling
 
 _NEVER_ENDED = wire.Exit(
     code=-9, at=0.0, sent="", core_dumped=False, user_seconds=0, system_seconds=0, max_rss_bytes=0
@@ -169,6 +169,7 @@ class Lives:
         """Note what lives, and capture its output."""
         slot.pid, slot.started = report.pid, report.started
         slot.release, slot.revision, slot.notes = report.release, report.revision, report.notes
+        slot.cgroup, slot.groups = report.cgroup, report.groups
         if descriptor >= 0:
             self.shell.attach(slot.unit.entry, slot.number, report.run, descriptor)
 
@@ -235,10 +236,13 @@ class Lives:
             return
         process = slot.process
         asked = asked or (process.state is State.STOPPING and process.ended is None)
-        self.telling.exit(slot, report, asked=asked, started=slot.started)
-        slot.pid = None
         ok = report.exit.code == 0
-        self.apply(slot, lifecycle.Exited(report.run, ok, leftovers=not report.gone), report.exit.at)
+        # now: the next run has cgroups of its own
+        starved = None if ok or asked or not slot.groups else self.shell.starved(slot.groups)
+        self.telling.exit(slot, End(report, slot.started, asked, starved))
+        slot.pid = None
+        event = lifecycle.Exited(report.run, ok, leftovers=not report.gone, starved=starved is not None)
+        self.apply(slot, event, report.exit.at)
 
     def _exited_unknown(self, report: wire.Exited) -> None:
         """Count the end of a run that should not have been; nothing else follows from it."""
@@ -246,7 +250,7 @@ class Lives:
         if slot is None or report.run <= slot.ended_run:
             self.shell.send(wire.Forget(report.entry, report.process, report.run))
             return
-        self.telling.exit(slot, report, asked=True, started=report.exit.at)
+        self.telling.exit(slot, End(report, report.exit.at, asked=True))
         if not report.gone:
             self.shell.send(wire.Kill(report.entry, report.process, report.run))
 
@@ -255,7 +259,8 @@ class Lives:
         if descriptor >= 0:
             self.shell.attach(slot.unit.entry, slot.number, held.run, descriptor)
         report = wire.Exited(held.entry, held.process, held.run, ended, gone=True)
-        self.telling.exit(slot, report, asked=held.stopping, started=held.started)
+        starved = self.shell.starved(held.groups) if held.groups else None
+        self.telling.exit(slot, End(report, held.started, held.stopping, starved))
 
     def gone(self, report: wire.Gone) -> None:
         """Take note that nothing of a run is left."""

@@ -17,6 +17,7 @@ from shiftboss.engine.database import Memory
 from shiftboss.engine.fleet import Fleet
 from shiftboss.engine.lives import Lives
 from shiftboss.engine.manifest import Offers
+from shiftboss.engine.memory_watch import MemoryWatch
 from shiftboss.engine.requests import Requests
 from shiftboss.engine.schedule_requests import ScheduleRequests
 from shiftboss.engine.schedules import Schedules
@@ -97,6 +98,7 @@ class Loop:
         )
         self.lives.others_live = self.schedules.is_busy
         self._schedule_requests = ScheduleRequests(shell, self.schedules, self.lives)
+        self._watch = MemoryWatch(self.lives)
         self.hello: wire.Hello | None = None
         self._inbox: deque[Message] = deque()
         self._is_draining = False
@@ -265,6 +267,7 @@ class Loop:
                 event = Event(at=at, kind="config", target=address, reason=kind, who=who, uid=uid)
                 self._shell.record(event)
                 self._shell.publish(event)
+        self._watch.begin()
         self.requests.reloaded(difference, errors)
 
     def _release(self, report: wire.Release) -> None:
@@ -287,6 +290,7 @@ class Loop:
             adoption.finish()
             hello = self.hello or wire.Hello(0, "", 0, "")
             self.schedules.begin(f"{self._boot}/{hello.pid}/{hello.started}")
+            self._watch.begin()
             early, self._early = self._early, []
             for report, descriptor in early:
                 self._received(report, descriptor)

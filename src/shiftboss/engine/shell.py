@@ -11,10 +11,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from shiftboss.api.calls import Event
+from shiftboss.confine import usage
 from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.errors import HostError
+from shiftboss.core.exit_reason import Starved
 from shiftboss.engine.alarm import Alarm
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
@@ -200,6 +202,13 @@ class RealShell:
         with contextlib.suppress(OSError, RuntimeError):  # no descriptor, or no thread, to be had just now
             found = await asyncio.to_thread(listener_of, port, self.users)
         then(found)
+
+    def usage(self, pid: int, cgroup: str, groups: tuple[str, ...]) -> usage.Usage:  # noqa: D102
+        return usage.usage_of(pid, cgroup, list(groups))
+
+    def starved(self, groups: tuple[str, ...]) -> Starved | None:  # noqa: D102
+        killed = usage.read_killed(list(groups))
+        return Starved(*killed) if killed.times else None
 
     def is_deleted(self, path: str) -> bool | None:  # noqa: D102
         try:

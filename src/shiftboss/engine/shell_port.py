@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shiftboss.api.calls import Event
+from shiftboss.confine.usage import Usage
 from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
+from shiftboss.core.exit_reason import Starved
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 from shiftboss.engine.occurrences import Detail
 
@@ -92,6 +94,14 @@ class Shell(Protocol):
 
     def listener(self, port: int, then: Callable[[str], None]) -> None:
         """Hand over who listens on a TCP port ("user www-data"), "" if nobody does."""
+        ...
+
+    def usage(self, pid: int, cgroup: str, groups: tuple[str, ...]) -> Usage:
+        """Return what a run uses now: its main process, its cgroup, the directories that count it."""
+        ...
+
+    def starved(self, groups: tuple[str, ...]) -> Starved | None:
+        """Tell how the kernel killed in a run for want of memory, None if it did not."""
         ...
 
     def is_deleted(self, path: str) -> bool | None:

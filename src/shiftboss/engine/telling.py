@@ -8,6 +8,7 @@ An end is counted (`ended_run`) in the same transaction that stores it, so that 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from shiftboss.api.calls import Event
 from shiftboss.core import exit_reason, wire
@@ -19,6 +20,15 @@ Run = tuple[str, int, int]
 _STORED, _READ = "stored", "read"
 _TAIL_LINES = 40
 _AT_ONCE = 64  # of the work that was put off, before messages get their turn again
+
+
+class End(NamedTuple):
+    """The end of a main program. `started`: monotonic; `asked`: somebody wanted it; `starved`: memory ran out."""
+
+    report: wire.Exited
+    started: float
+    asked: bool
+    starved: exit_reason.Starved | None = None
 
 
 class _Debt:
@@ -82,13 +92,14 @@ class Telling:
         self._owed[run] = _Debt(slot, _STORED)
         self.in_order(slot, partial(self._failure, slot, report, self._shell.wall()))
 
-    def exit(self, slot: Slot, report: wire.Exited, *, asked: bool, started: float) -> None:
-        """Tell that a main program has ended; `asked`: somebody wanted it; `started`: monotonic."""
+    def exit(self, slot: Slot, end: End) -> None:
+        """Tell that a main program has ended."""
+        report = end.report
         run: Run = (report.entry, report.process, report.run)
         self._owed[run] = _Debt(slot, _STORED, _READ)
         if report.gone:
             self.gone(run)
-        self.in_order(slot, partial(self._exit, slot, report, asked, started))
+        self.in_order(slot, partial(self._exit, slot, end))
 
     def gone(self, run: Run) -> None:
         """Read what is left of the output of a run of which nothing lives; once, however often it is said."""
@@ -173,36 +184,32 @@ class Telling:
         )
         self._store_end(slot, event)
 
-    def _exit(self, slot: Slot, report: wire.Exited, asked: bool, started: float) -> None:
+    def _exit(self, slot: Slot, end: End) -> None:
+        report = end.report
         if report.run <= slot.ended_run:  # counted by the engine before us
             self._paid((report.entry, report.process, report.run), _STORED)
-        elif asked or report.exit.code == 0:  # the log says nothing that matters
-            self._count(slot, report, asked, started, [], "")
+        elif end.asked or report.exit.code == 0:  # the log says nothing that matters
+            self._count(slot, end, [], "")
         else:
             slot.is_telling = True
-            found = partial(self._found_lines, slot, report, asked, started)
+            found = partial(self._found_lines, slot, end)
             self._shell.tail(slot.unit.address, _TAIL_LINES, found)
 
-    def _found_lines(
-        self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str]
-    ) -> None:
-        found = partial(self._found_all, slot, report, asked, started, lines)
+    def _found_lines(self, slot: Slot, end: End, lines: list[str]) -> None:
+        found = partial(self._found_all, slot, end, lines)
         port = exit_reason.port_taken(lines)
         if port is None:
             found("")
         else:
             self._shell.listener(port, found)
 
-    def _found_all(
-        self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str], listener: str
-    ) -> None:
-        self._count(slot, report, asked, started, lines, listener)
+    def _found_all(self, slot: Slot, end: End, lines: list[str], listener: str) -> None:
+        self._count(slot, end, lines, listener)
         self._tell_the_rest(slot)
 
-    def _count(
-        self, slot: Slot, report: wire.Exited, asked: bool, started: float, lines: list[str], listener: str
-    ) -> None:
-        slot.reason = _reason(slot, report.exit, asked, lines, listener)
+    def _count(self, slot: Slot, end: End, lines: list[str], listener: str) -> None:
+        report, asked = end.report, end.asked
+        slot.reason = _reason(slot, end, lines, listener)
         slot.ended_run = report.run
         slot.restarts += not asked
         event = Event(
@@ -211,7 +218,7 @@ class Telling:
             target=report.entry,
             process=report.process,
             run=report.run,
-            started=self.wall_of(started),
+            started=self.wall_of(end.started),
             code=report.exit.code,
             outcome=exit_reason.outcome(report.exit.code, asked=asked),
             reason=slot.reason,
@@ -233,13 +240,15 @@ class Telling:
             self._shell.send(wire.Forget(*run))
 
 
-def _reason(slot: Slot, ended: wire.Exit, asked: bool, lines: list[str], listener: str) -> str:
+def _reason(slot: Slot, end: End, lines: list[str], listener: str) -> str:
+    ended = end.report.exit
     ending = exit_reason.Ending(
         code=ended.code,
         sent=ended.sent,
-        asked=asked,
+        asked=end.asked,
         core_dumped=ended.core_dumped,
         lines=lines,
         listener=listener,
+        starved=end.starved,
     )
     return exit_reason.exit_reason(ending, slot.unit.entry.policy.exit_meanings)

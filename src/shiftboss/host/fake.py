@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shiftboss.core.facts import EngineAccount, Finished, Listener, Usage
+from shiftboss.core.limits import Ground
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
 from shiftboss.host.fake_engine import FakeEngine, FakeEngines
@@ -152,6 +153,7 @@ class FakeProcesses:
         self.directories: dict[int, str] = {}
         self.used: dict[int, Usage] = {}
         self.listeners: dict[int, Listener] = {}
+        self.offered = Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
 
     def working_directory(self, pid: int) -> str | None:
         return self.directories.get(pid) or self._living().get(pid)
@@ -162,6 +164,9 @@ class FakeProcesses:
 
     def _living(self) -> dict[int, str]:
         return {**self._supervisord.living(), **self._engine.living()}
+
+    def ground(self) -> Ground:
+        return self.offered
 
     def listener(self, port: int) -> Listener | None:
         return self.listeners.get(port)

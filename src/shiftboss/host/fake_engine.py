@@ -73,7 +73,7 @@ class FakeEngine:
             if process.pid
         }
 
-    def facts(self) -> EngineFacts | None:
+    def facts(self, *, usage: bool = False) -> EngineFacts | None:
         self._faults.reach("engine.facts")
         if self.down:
             return None

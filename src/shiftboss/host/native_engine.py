@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client, NotRunningError
-from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit
+from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit, ProcessUse
 
 
 class NativeEngine:
@@ -13,15 +13,15 @@ class NativeEngine:
     def __init__(self, socket: str) -> None:
         self._path = socket
 
-    def facts(self) -> EngineFacts | None:
+    def facts(self, *, usage: bool = False) -> EngineFacts | None:
         """Return everything it runs; None if nobody listens."""
         try:
             with Client(self._path) as client:
-                status = client.status()
+                status = client.status(usage=usage)
         except NotRunningError:
             return None
         units = tuple(_unit(unit) for project in status.projects for unit in project.units)
-        return EngineFacts(status.version, units, status.troubles)
+        return EngineFacts(status.version, units, status.troubles, status.controllers)
 
     def schedules(self) -> tuple[EngineSchedule, ...]:
         """Return its schedules; none if nobody listens."""
@@ -87,6 +87,20 @@ def _unit(unit: calls.UnitStatus) -> EngineUnit:
     )
 
 
+def _use(told: calls.ProcessUse | None) -> ProcessUse | None:
+    if told is None:
+        return None
+    return ProcessUse(
+        memory_bytes=told.memory_bytes,
+        memory_peak_bytes=told.peak_bytes,
+        cpu_seconds=told.cpu_seconds,
+        throttled_seconds=told.throttled_seconds,
+        read_bytes=told.read_bytes,
+        written_bytes=told.written_bytes,
+        tasks=told.tasks,
+    )
+
+
 def _process(process: calls.ProcessStatus) -> EngineProcess:
     return EngineProcess(
         number=process.process,
@@ -98,4 +112,6 @@ def _process(process: calls.ProcessStatus) -> EngineProcess:
         stale=process.stale,
         deleted=process.deleted,
         reason=process.reason,
+        notes=process.notes,
+        use=_use(process.use),
     )

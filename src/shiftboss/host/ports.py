@@ -20,6 +20,7 @@ from shiftboss.core.facts import (
     SupervisorFacts,
     Usage,
 )
+from shiftboss.core.limits import Ground
 from shiftboss.core.spec import Account, SupervisorSite
 
 
@@ -211,6 +212,10 @@ class Processes(Protocol):
         """Return memory and CPU of every process, by pid."""
         ...
 
+    def ground(self) -> Ground:
+        """Return what there is to bound and to isolate processes."""
+        ...
+
     def listener(self, port: int) -> Listener | None:
         """Return who listens on a TCP port of this machine, None if nobody does or it cannot be seen."""
         ...
@@ -234,8 +239,8 @@ class Supervisors(Protocol):
 class Engine(Protocol):
     """A native engine. Targets are addresses: `myapp`, `myapp/queue`, `myapp/queue:2`."""
 
-    def facts(self) -> EngineFacts | None:
-        """Return everything it runs, live; None if it does not run."""
+    def facts(self, *, usage: bool = False) -> EngineFacts | None:
+        """Return everything it runs, live, on request with what it uses; None if it does not run."""
         ...
 
     def schedules(self) -> tuple[EngineSchedule, ...]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 
 from shiftboss.core.facts import Listener, Usage
+from shiftboss.core.limits import Ground
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
@@ -25,6 +26,11 @@ class RealProcesses:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         found = (_usage(int(name), now) for name in os.listdir("/proc") if name.isdigit())
         return {usage.pid: usage for usage in found if usage}
+
+    def ground(self) -> Ground:
+        from shiftboss.host.ground import find_ground
+
+        return find_ground()
 
     def listener(self, port: int) -> Listener | None:
         import psutil

@@ -21,7 +21,8 @@ from contextlib import suppress
 from functools import partial
 
 from shiftboss.confine import cgroup, journal, kernel, startup
-from shiftboss.confine.birth import Nursery, settle
+from shiftboss.confine.birth import Nursery
+from shiftboss.confine.groups import settle
 from shiftboss.confine.leftovers import Leftovers
 from shiftboss.confine.loop import HANDLED, Loop, say
 from shiftboss.confine.releases import Place, Releases
@@ -46,12 +47,13 @@ class Keeper:
         self._instance = startup.read_instance(options.state)
         self._degraded: list[str] = []
         self._manifest = manifest.load(options.manifest, manifest.EMPTY)
-        tree = cgroup.find_tree(f"shiftboss-{self._instance}", options.cgroups)
+        name = f"shiftboss-{self._instance}"
+        tree = cgroup.find_tree(name, options.cgroups)
         book = journal.Journal(f"{options.run}/started")
         self._stop_leftovers(book, tree)
         self._api = startup.listen(f"{options.run}/api.sock")
         self._loop = Loop()
-        self._nursery = Nursery(HANDLED, settle(tree), book, self._loop.children.keys())
+        self._nursery = Nursery(HANDLED, settle(name, options.cgroups, tree), book, self._loop.children)
         mark = journal.engine_mark(self._instance)
         pid_file = f"{options.run}/engine.pid"
         self._engine = Resident(self._loop, self._nursery, "engine", options.engine, mark, pid_file)
@@ -80,7 +82,7 @@ class Keeper:
             kernel.become_subreaper()
         except OSError as error:
             self._degrade(str(error))
-        if self._nursery.tree is None:
+        if self._nursery.groups.tree is None:
             self._degrade("no cgroups here: a process that hides well is found only when the server stops")
         self._runs.on_gone, self._loop.reaped = self._check_done, self._runs.after_reaping
         self._link.on_request, self._link.on_end = self._on_request, self._finish
@@ -112,8 +114,8 @@ class Keeper:
 
     def _tell_everything(self) -> None:
         post, path = self._link.post, f"{self._options.run}/api.sock"
-        degraded = tuple(self._degraded)
-        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, degraded, self._started)
+        known = (tuple(self._degraded), self._started, self._nursery.groups.holders())
+        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, *known)
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
         for project in self._releases.paths:
@@ -186,7 +188,7 @@ class Keeper:
         for name in ("api.sock", "engine.pid", "keeper.pid", "started"):
             with suppress(OSError):
                 os.unlink(f"{self._options.run}/{name}")
-        while time.monotonic() < deadline and not self._nursery.remove():
+        while time.monotonic() < deadline and not self._nursery.groups.remove():
             time.sleep(0.01)
         self._loop.running = False
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from resource import struct_rusage
 
-from shiftboss.confine.birth import Child, NoRoomError, Nursery
+from shiftboss.confine.birth import Child, NoRoomError, Nursery, Slot
+from shiftboss.confine.groups import Bounds
 from shiftboss.confine.journal import Terms
 from shiftboss.confine.loop import Loop, say
 from shiftboss.confine.program import Program, read_result
@@ -52,10 +53,20 @@ class Run:
             return None
         return wire.Held(*self._known(), self.stopping, self.exit, self.gone), self.child.output
 
-    def _known(self) -> tuple[str, int, int, int, float, str, str, str, tuple[str, ...]]:
+    def _known(self) -> tuple[str, int, int, int, float, str, str, str, tuple[str, ...], tuple[str, ...]]:
         assert self.child
         path = self.child.scope.path
-        return (*self.key, self.child.pid, self.started, self.release, self.revision, path, self.notes)
+        counted = self.child.leaf.counted
+        return (
+            *self.key,
+            self.child.pid,
+            self.started,
+            self.release,
+            self.revision,
+            path,
+            self.notes,
+            counted,
+        )
 
 
 class Runs:
@@ -127,7 +138,8 @@ class Runs:
         mark = f"{self._instance}/{key[0]}/{key[1]}/{key[2]}"
         program = program_of(entry, {"NOFILE": self._files})
         try:
-            child = self._nursery.start(slot_of(key[:2]), key[2], mark, program, Terms(*entry.stop))
+            terms, bounds = Terms(*entry.stop), bounds_of(entry.confinement)
+            child = self._nursery.start(slot_of(key[:2]), key[2], mark, program, terms, bounds)
         except NoRoomError as error:
             words = f"cannot start {key[0]}:{key[1]}: {error.strerror}"
             failure = wire.SpawnFailed(*key, wire.step_of(error.step), error.errno or 0, words)
@@ -292,12 +304,19 @@ class Runs:
     def _clear(self, slot: tuple[str, int], child: Child | None) -> None:
         others = [run.child.scope.path for run in self._slots.get(slot, []) if run.child]
         if child and child.scope.path not in others:
-            self._nursery.clear(slot_of(slot), child.scope.path)
+            self._nursery.groups.clear(*slot_of(slot), child.leaf)
 
 
-def slot_of(key: tuple[str, int]) -> str:
-    """Return the name of a process that its runs share, fit for a file name and without ambiguity."""
-    return f"{key[0].replace('/', '.')}.{key[1]}"
+def slot_of(key: tuple[str, int]) -> Slot:
+    """Return project and name of a process that its runs share, fit for a file name and without ambiguity."""
+    project, _, unit = key[0].partition("/")
+    return project, f"{unit}.{key[1]}"
+
+
+def bounds_of(confinement: wire.Confinement) -> Bounds:
+    """Return the values for the cgroups of an entry and of its project."""
+    own, budget = (confinement.v2, confinement.v1), (confinement.budget_v2, confinement.budget_v1)
+    return Bounds(own, budget)
 
 
 def program_of(entry: wire.Entry, rlimits: dict[str, tuple[int, int]]) -> Program:
@@ -321,4 +340,7 @@ def program_of(entry: wire.Entry, rlimits: dict[str, tuple[int, int]]) -> Progra
         env_file=entry.env_file,
         umask=entry.umask,
         rlimits=rlimits | entry.rlimits,
+        fallbacks=entry.confinement.fallbacks,
+        nice=entry.confinement.nice,
+        steps=entry.confinement.steps,
     )

@@ -10,6 +10,7 @@ from shiftboss.backends import native as native_backend
 from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
+from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Unit, Worker
 from shiftboss.core.status import ProcessStatus
@@ -20,8 +21,13 @@ from shiftboss.setup.units import Resolved
 class LiveWorkers(Protocol):
     """A running backend. Processes are numbered from 1; nothing here waits for a state."""
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
-        """Return the processes of each worker, by its address; raises HostError if the backend is down."""
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
+        """Return the processes of each worker, by its address; raises HostError if the backend is down.
+
+        `usage`: with what they use, where the backend knows.
+        """
         ...
 
     def start(self, worker: Worker, process: int) -> None:
@@ -40,6 +46,10 @@ class LiveWorkers(Protocol):
         """Return what is wrong with the backend itself, in sentences."""
         ...
 
+    def ground(self, found: Ground) -> Ground:
+        """Return what holds limits there as of the last `statuses`; `found`: what the machine seems to have."""
+        ...
+
 
 class SupervisorLive:
     """Workers at a real Supervisor."""
@@ -47,8 +57,10 @@ class SupervisorLive:
     def __init__(self, machine: Machine, site: Site) -> None:
         self._supervisor = machine.supervisors.connect(machine.supervisors.locate(site.supervisor))
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
-        """Ask for all processes in one call, whatever the number of workers."""
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
+        """Ask for all processes in one call, whatever the number of workers. It does not know what they use."""
         facts = self._supervisor.facts()
         return {worker.address: supervisor_backend.live(worker, facts) for worker in workers}
 
@@ -73,6 +85,10 @@ class SupervisorLive:
         """Supervisor tells none."""
         return ()
 
+    def ground(self, found: Ground) -> Ground:
+        """Nobody watches there."""
+        return replace(found, watched=False)
+
 
 class NativeLive:
     """Workers at our own engine."""
@@ -81,12 +97,16 @@ class NativeLive:
         self._engine = machine.engines.connect(site.api_socket)
         self._socket = site.api_socket
         self._troubles: tuple[str, ...] = ()
+        self._controllers: Mapping[str, str] | None = None
 
-    def statuses(self, workers: Iterable[Worker]) -> Mapping[str, tuple[ProcessStatus, ...]]:
+    def statuses(
+        self, workers: Iterable[Worker], *, usage: bool = False
+    ) -> Mapping[str, tuple[ProcessStatus, ...]]:
         """Ask for everything in one call."""
-        facts = self._engine.facts()
+        facts = self._engine.facts(usage=usage)
         if facts is None:
             raise HostError(f"shiftboss is not running: nobody answers at {self._socket}", hint=START_HINT)
+        self._controllers = facts.controllers
         units = {unit.address: unit for unit in facts.units}
         chosen = list(workers)
         logs = [f"{w.address}: {units[w.address].trouble}" for w in chosen if _is_troubled(units, w)]
@@ -110,6 +130,10 @@ class NativeLive:
     def troubles(self) -> tuple[str, ...]:
         """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""
         return self._troubles
+
+    def ground(self, found: Ground) -> Ground:
+        """Return what the keeper has."""
+        return ground_of(found, self._controllers)
 
 
 def _scaled(units: Mapping[str, EngineUnit], worker: Worker) -> str:

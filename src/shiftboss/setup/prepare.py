@@ -12,6 +12,7 @@ from shiftboss.core.facts import (
     AskSupervisor,
     EngineFacts,
     FindEngineAccount,
+    FindGround,
     Query,
     ReadFile,
     ReadMatching,
@@ -112,6 +113,8 @@ def _answer(machine: Machine, site: Site, query: Query) -> object:
             return machine.supervisors.connect(located).facts()
         case AskEngine():
             return machine.engines.connect(site.api_socket).facts()
+        case FindGround():
+            return machine.processes.ground()
         case FindEngineAccount():
             return machine.accounts.engine()
 

@@ -5,17 +5,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
+from shiftboss.backends import native
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.facts import EngineSchedule, Usage
-from shiftboss.core.spec import Schedule, Site, Worker
+from shiftboss.core.limits import Ground, holdings, within
+from shiftboss.core.spec import Limits, Schedule, Site, Worker
 from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
+
+
+class LimitReport(Struct, frozen=True):
+    """A limit of a worker and who holds it; `words`: what does not hold as wished, "" if all is well."""
+
+    limit: str
+    value: str
+    held_by: str
+    words: str
 
 
 class WorkerReport(Struct, frozen=True):
@@ -26,6 +37,7 @@ class WorkerReport(Struct, frozen=True):
     backend: str
     command: str
     processes: tuple[ProcessStatus, ...]
+    limits: tuple[LimitReport, ...] = ()
 
 
 class LastRun(Struct, frozen=True):
@@ -91,14 +103,14 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     timed = any(unit.backend == "native" and isinstance(unit, Schedule) for p in resolved for unit in p.units)
     schedules = machine.engines.connect(site.api_socket).schedules() if timed else ()
     usage = machine.processes.usage() if workers else {}
-    observer = _Observer(machine, statuses, usage, {each.address: each for each in schedules})
+    observer = _Observer(machine, site, statuses, usage, {each.address: each for each in schedules})
     reports = tuple(observer.project(project) for project in resolved)
     return Report(reports, (*errors, *observer.errors), troubles)
 
 
-def with_usage(machine: Machine, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:
+def with_usage(machine: Machine, site: Site, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:
     """Return reports whose processes an engine told, with the memory and CPU that the kernel lets us see."""
-    observer = _Observer(machine, {}, machine.processes.usage(), {})
+    observer = _Observer(machine, site, {}, machine.processes.usage(), {})
     return tuple(
         replace(project, workers=tuple(observer.measured(worker) for worker in project.workers))
         for project in projects
@@ -117,7 +129,7 @@ def _statuses(
     for backend, group in groups.items():
         try:
             live = live_workers(machine, site, backend)
-            statuses |= live.statuses(group)
+            statuses |= live.statuses(group, usage=True)
             troubles += live.troubles()
         except ShiftbossError as error:
             errors.append(error)
@@ -129,6 +141,7 @@ class _Observer:
     """Completes what the backend says with what the kernel knows."""
 
     machine: Machine
+    site: Site
     statuses: Mapping[str, tuple[ProcessStatus, ...]]
     usage: Mapping[int, Usage]
     timed: Mapping[str, EngineSchedule]
@@ -138,6 +151,7 @@ class _Observer:
         for usage in self.usage.values():
             self._children.setdefault(usage.parent, []).append(usage.pid)
         self._zone = self.machine.clock.zone()
+        self._ground: Ground | None = None
         self.errors: list[ShiftbossError] = []
 
     def project(self, resolved: Resolved) -> ProjectReport:
@@ -163,11 +177,27 @@ class _Observer:
             worker.backend,
             shown(worker.argv),
             tuple(self._completed(process, root, release) for process in processes),
+            self._limits(worker),
         )
 
     def measured(self, worker: WorkerReport) -> WorkerReport:
         """Return a worker with what its processes use."""
         return replace(worker, processes=tuple(self._completed(p, "", None) for p in worker.processes))
+
+    def _limits(self, worker: Worker) -> tuple[LimitReport, ...]:
+        if worker.backend != native.NativeBackend.name:
+            return ()
+        budget = worker.project.budget
+        limits = within(worker.limits, budget)
+        if limits == budget == Limits():
+            return ()
+        if self._ground is None:
+            live = live_workers(self.machine, self.site, worker.backend)
+            self._ground = live.ground(self.machine.processes.ground())
+        ground = self._ground
+        own = [LimitReport(*astuple(holding)) for holding in holdings(limits, ground)]
+        shared = [LimitReport(*astuple(holding)) for holding in holdings(budget, ground)]
+        return (*own, *(replace(limit, limit=f"budget {limit.limit}") for limit in shared))
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid
@@ -178,11 +208,11 @@ class _Observer:
             stale = runs_old_release(directory, root, release)
             process = replace(process, stale=stale, deleted=is_deleted(directory))
         own = self.usage.get(pid)
-        return replace(
-            process,
-            memory_bytes=self._memory(pid) if own else None,
-            cpu_percent=own.cpu_percent if own else None,
-        )
+        if process.memory_bytes is None and own:
+            process = replace(process, memory_bytes=self._memory(pid))
+        if process.cpu_percent is None and own:
+            process = replace(process, cpu_percent=own.cpu_percent)
+        return process
 
     def _memory(self, pid: int) -> int:
         """Return the resident memory of a process and everything below it (npm and the node that it started)."""

@@ -10,6 +10,8 @@ from shiftboss.setup.edit import Section, Value, set_unit
 Command = str | list[str]
 # a preset that is only a name for "the command that was given"
 CUSTOM = "custom"
+_LIMITS = ("memory", "memory_soft", "cpu", "tasks_max", "isolation")
+_KEYS = ("preset", "cron", "command", "shell", "processes", "backend", *_LIMITS)
 
 
 class WorkerRequest(Struct, frozen=True):
@@ -23,6 +25,11 @@ class WorkerRequest(Struct, frozen=True):
     backend: str | None = None
     named: bool = False
     notes: tuple[str, ...] = ()
+    memory: str | None = None
+    memory_soft: str | None = None
+    cpu: str | int | None = None
+    tasks_max: int | None = None
+    isolation: str | None = None
 
 
 class ScheduleRequest(Struct, frozen=True):
@@ -56,7 +63,7 @@ def edited(text: str, tables: ProjectFile, project: str, request: Request) -> st
     if old is not None:
         _refuse_other_unit(old, project, request)
     changes: dict[str, Value] = {}
-    for key in ("preset", "cron", "command", "shell", "processes", "backend"):
+    for key in _KEYS:
         value = getattr(request, key, None)
         if value is not None:
             changes[key] = value

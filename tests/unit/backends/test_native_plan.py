@@ -533,6 +533,7 @@ def test_the_owner_of_an_old_engine_gives_the_directory_to_the_new_one() -> None
 
 def test_a_worker_has_the_groups_of_a_login_its_own_among_them() -> None:
     account = Account("shop_user", 1500, 1501, "shop_user", "/home/shop_user", groups=(60, 1501))
+    site = native_shop().site
 
     for groups, entry_groups in (((60, 1501), (60, 1501)), ((60,), (60, 1501)), ((), (1501,))):
         worker = Worker(
@@ -542,7 +543,7 @@ def test_a_worker_has_the_groups_of_a_login_its_own_among_them() -> None:
             "native",
             ("/bin/true",),
         )
-        assert entry_of(worker).groups == entry_groups
+        assert entry_of(worker, site).groups == entry_groups
 
 
 def test_logs_of_schedules_are_rotated_in_a_directory_of_the_engine_too() -> None:

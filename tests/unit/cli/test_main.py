@@ -270,10 +270,18 @@ def test_json_is_all_that_is_on_standard_output(shop: Shop, sh: Run) -> None:
     status = json.loads(sh("status", "--json").out)
     assert set_up["projects"][0]["workers"][0]["processes"][0]["state"] == "RUNNING"
     assert list(status["projects"][0]) == ["project", "user", "release", "workers", "schedules"]
-    assert list(status["projects"][0]["workers"][0]) == ["name", "preset", "backend", "command", "processes"]
+    assert list(status["projects"][0]["workers"][0]) == [
+        "name",
+        "preset",
+        "backend",
+        "command",
+        "processes",
+        "limits",
+    ]
     assert list(status["projects"][0]["workers"][0]["processes"][0]) == [
         "process", "state", "pid", "uptime_seconds", "restarts", "stale", "exit_reason", "memory_bytes", "cpu_percent",
-        "deleted",
+        "deleted", "memory_peak_bytes", "cpu_seconds", "throttled_seconds", "read_bytes", "written_bytes", "tasks",
+        "notes",
     ]  # fmt: skip
     plan = json.loads(sh("scale", "shop/queue", "2", "--dry-run", "--json").out)
     assert plan["actions"][0]["path"] == "/etc/shiftboss/projects/shop.toml"

@@ -41,3 +41,12 @@ def test_the_delay_is_never_negative_nor_above_the_cap(failures: int, brief: int
     delay = POLICY.delay(Tally(failures, brief), jitter)
     assert 0 <= delay <= POLICY.cap_seconds
     assert delay > 0 or (failures == 0 and brief <= POLICY.burst)
+
+
+def test_a_run_that_ran_out_of_memory_has_failed_though_it_lasted() -> None:
+    hour = POLICY.count(Tally(3, 2), 3600, lasted=True, starved=True)
+    assert hour == Tally(1)
+    soon = POLICY.count(hour, POLICY.good_seconds - 1, lasted=True, starved=True)
+    assert soon.failures == 2
+    assert POLICY.delay(soon, 0) > POLICY.delay(hour, 0) > 0
+    assert POLICY.count(soon, 3600, lasted=True) == Tally()

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from shiftboss.core.exit_reason import (
     SHOWN,
     Ending,
+    Starved,
     clean_line,
     exit_reason,
     is_missing,
@@ -171,3 +172,28 @@ def test_every_end_has_a_reason(code: int, lines: list[str], asked: bool) -> Non
 )
 def test_the_outcome_of_an_end_is_named_as_that_of_a_schedule(code: int, asked: bool, named: str) -> None:
     assert outcome(code, asked=asked) == named
+
+
+M = 1024**2
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (
+            Ending(-9, starved=Starved(1, True, 64 * M, 64 * M)),
+            "out of memory: killed by the kernel (its limit is 64M, peak 64M)",
+        ),
+        (
+            Ending(-9, starved=Starved(1, False, None, 91 * M)),
+            "out of memory: killed by the kernel (the budget of its project, or the machine, was used up, peak 91M)",
+        ),
+        (
+            Ending(3, lines=["Error: a child died"], starved=Starved(2, True, 64 * M, 64 * M)),
+            "out of memory: the kernel killed 2 processes of it (its limit is 64M, peak 64M); then: exit 3",
+        ),
+        (Ending(-15, sent="TERM", asked=True, starved=Starved(1, True, 64 * M)), "stopped (SIGTERM)"),
+    ],
+)
+def test_out_of_memory_is_told_with_limit_and_peak(ending: Ending, reason: str) -> None:
+    assert exit_reason(ending, {}) == reason

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from shiftboss.core.limits import (
     Ground,
     fallbacks,
+    ground_of,
     holdings,
     rlimits,
     size_text,
@@ -136,3 +137,11 @@ def test_sizes_as_people_write_them() -> None:
         "1536K",
         "1000",
     ]
+
+
+def test_a_running_keeper_knows_better_than_what_the_machine_seems_to_have() -> None:
+    seems = Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
+    assert ground_of(seems, None) == seems
+    assert ground_of(seems, {}) == Ground()
+    mixed = ground_of(seems, {"memory": "v2", "io": "v1"})
+    assert (mixed.v2, mixed.v1) == (frozenset({"memory"}), frozenset({"blkio"}))

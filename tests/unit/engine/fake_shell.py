@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shiftboss.api.calls import Event
+from shiftboss.confine.usage import Usage
 from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
+from shiftboss.core.exit_reason import Starved
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.shell_port import Key
@@ -25,6 +27,8 @@ class FakeShell:
     tail_answers: bool = True
     finish_answers: bool = True
     port_owner: str = ""
+    used: dict[int, Usage] = field(default_factory=dict)
+    hungry: Starved | None = None
     sent: list[wire.Request] = field(default_factory=list)
     timers: dict[Key, tuple[int, float]] = field(default_factory=dict)
     attached: list[tuple[str, int, int]] = field(default_factory=list)
@@ -136,6 +140,12 @@ class FakeShell:
 
     def listener(self, port: int, then: Callable[[str], None]) -> None:
         then(self.port_owner)
+
+    def usage(self, pid: int, cgroup: str, groups: tuple[str, ...]) -> Usage:
+        return self.used.get(pid, Usage())
+
+    def starved(self, groups: tuple[str, ...]) -> Starved | None:
+        return self.hungry
 
     def is_deleted(self, path: str) -> bool | None:
         return "deleted" in path

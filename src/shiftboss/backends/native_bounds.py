@@ -1,0 +1,64 @@
+"""What a plan for our own engine changes in limits, and what of limits and isolation this machine cannot give."""
+
+from collections.abc import Iterator
+
+from shiftboss.backends.native_manifest import DEFAULT_ISOLATION
+from shiftboss.core.isolation import shortfalls
+from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
+from shiftboss.core.spec import Limits, Site, Worker
+from shiftboss.core.wire import Entry, WireError, read_manifest
+
+
+def bound_notes(
+    workers: tuple[Worker, ...], entries: tuple[Entry, ...], site: Site, before: str | None, ground: Ground
+) -> tuple[str, ...]:
+    """Return sentences for the workers that are new or change: limits with who holds them, and what is lacking."""
+    old = _entries(workers, before)
+    notes: list[str] = []
+    if workers:
+        was_budget = budget_of(next(iter(old.values()))) if old else Limits()
+        project = workers[0].project
+        notes += _changes(f"{project.name}: budget of", was_budget, project.budget, ground)
+    for worker, entry in zip(workers, entries, strict=True):
+        was = old.get(entry.address)
+        notes += _limit_notes(worker, was, ground)
+        if was is None or was.confinement.steps != entry.confinement.steps:
+            lacking = shortfalls(worker, site, DEFAULT_ISOLATION, ground)
+            notes += [f"{worker.project.name}: {words}" for words in lacking]
+    return tuple(dict.fromkeys(notes))
+
+
+def _entries(workers: tuple[Worker, ...], before: str | None) -> dict[str, Entry]:
+    if not workers or before is None:
+        return {}
+    try:
+        return {e.address: e for e in read_manifest(before.encode(), workers[0].project.name)}
+    except WireError:
+        return {}
+
+
+def _limit_notes(worker: Worker, old: Entry | None, ground: Ground) -> Iterator[str]:
+    was = limits_of(old) if old else Limits()
+    wanted = within(worker.limits, worker.project.budget)
+    yield from _changes(f"{worker.address}:", was, wanted, ground)
+
+
+def _changes(start: str, was: Limits, wanted: Limits, ground: Ground) -> Iterator[str]:
+    if was == wanted:
+        return
+    values = {holding.limit: holding.value for holding in holdings(was, ground)}
+    for holding in holdings(wanted, ground):
+        before = values.pop(holding.limit, "")
+        if before != holding.value:
+            yield f"{start} {holding.limit} {holding.value}{_instead(before)}{_held(holding)}"
+    for limit, value in values.items():
+        yield f"{start} {limit} {value} is taken away"
+
+
+def _instead(before: str) -> str:
+    return f" instead of {before}" if before else ""
+
+
+def _held(holding: Holding) -> str:
+    by = "is held by nobody" if holding.by == "nobody" else f"held by {holding.by}"
+    return f", {by}: {holding.words}" if holding.words else f", {by}"

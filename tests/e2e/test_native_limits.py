@@ -1,0 +1,207 @@
+"""Limits and isolation of the native backend, as a server's root gets them from the command line. About 25 s."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.server import Server, TestProject, on_native
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.needs_root, on_native, pytest.mark.timeout(120)]
+PYTHON = "/usr/bin/python3"
+# tries all of it again and again, with what stands in its own `targets`, and keeps the last answers
+PROBE = """
+import ctypes, glob, json, os, signal, time
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(action):
+    try:
+        return action()
+    except OSError as error:
+        return type(error).__name__
+
+def trace(pid):
+    return libc.ptrace(16, pid, None, None)
+
+def commands():
+    lines = (attempt(lambda: open(path).read()) for path in glob.glob("/proc/[0-9]*/cmdline"))
+    return sum("the-secret-argument" in line for line in lines)
+
+print("probing", flush=True)
+while True:
+    at = json.load(open("../../targets"))
+    found = {
+        "env": attempt(lambda: open(at["root"] + "/.env").read()),
+        "log": attempt(lambda: open(at["log"]).read(5)),
+        "signal": attempt(lambda: os.kill(at["pid"], 0)),
+        "trace": trace(at["pid"]),
+        "commands": commands(),
+        "neighbours": sorted(os.listdir(at["projects"])),
+        "number": at["number"],
+        "release": attempt(lambda: open(os.path.realpath("../../current/mark")).read()),
+        "privileges": [line for line in open("/proc/self/status") if line.startswith("NoNewPrivs")],
+    }
+    with open("../../answers~", "w") as file:
+        json.dump(found, file)
+    os.rename("../../answers~", "../../answers")
+    time.sleep(0.1)
+"""
+SLEEPER = "import sys, time; print('up', flush=True); time.sleep(1000)"
+EATER = "print('eating', flush=True)\nheld = []\nwhile True: held.append(b'x' * 1024**2)\n"
+BUSY = "print('busy', flush=True)\nwhile True: pass\n"
+
+
+def answers(hostile: TestProject, number: int) -> dict[str, Any]:
+    """Return what the probe found after it had read the targets of this number."""
+    path = hostile.root / "answers"
+
+    def fresh() -> dict[str, Any] | None:
+        found = json.loads(path.read_text()) if path.exists() else {}
+        return found if found.get("number") == number else None
+
+    found = wait_until(fresh, 20, what=f"answers of the probe for targets {number}")
+    assert found
+    return found
+
+
+def set_targets(hostile: TestProject, victim: TestProject, pid: int, number: int) -> None:
+    """Tell the probe what to try."""
+    targets = {
+        "root": str(victim.root),
+        "log": str(victim.logs / "held.log"),
+        "pid": pid,
+        "projects": str(victim.root.parent),
+        "number": number,
+    }
+    path = hostile.root / "targets"
+    path.with_name("targets~").write_text(json.dumps(targets))
+    path.with_name("targets~").rename(path)
+
+
+def pid_of(server: Server, target: str) -> int:
+    found = json.loads(server.ok("status", target, "--json").stdout)
+    pid = found["projects"][0]["workers"][0]["processes"][0]["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
+def worker_of(server: Server, project: TestProject) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.run("status", project.name, "--json").stdout)
+    worker: dict[str, Any] = found["projects"][0]["workers"][0]
+    return worker
+
+
+def project_with(server: Server, program: str, text: str) -> TestProject:
+    """Make a project whose release has one program."""
+    project = server.add_project()
+    release = project.release()
+    project.write(release, program, text)
+    project.own(release)
+    return project
+
+
+def test_a_hostile_project_gets_at_nothing_of_another_and_sees_its_own_new_releases(server: Server) -> None:
+    victim, hostile = project_with(server, "held.py", SLEEPER), project_with(server, "probe.py", PROBE)
+    (victim.root / ".env").write_text("SECRET")  # readable by everybody, as they often are
+    hostile.own(hostile.root)
+    hostile.root.chmod(0o755)
+    held = ("--name", "held", "--", PYTHON, "held.py", "the-secret-argument")
+    server.ok("setup", victim.name, "custom", *held)
+    pid = pid_of(server, f"{victim.name}/held")
+    set_targets(hostile, victim, pid, 1)
+    server.ok(
+        "setup",
+        hostile.name,
+        "custom",
+        "--name",
+        "probe",
+        "--isolation",
+        "none",
+        "--",
+        PYTHON,
+        "probe.py",
+    )
+    open_ = answers(hostile, 1)
+    assert (open_["env"], open_["commands"] > 0) == ("SECRET", True)  # so the test can tell
+
+    set_targets(hostile, victim, pid, 2)
+    (hostile.root / "answers").unlink()
+    server.ok(
+        "setup",
+        hostile.name,
+        "custom",
+        "--name",
+        "probe",
+        "--isolation",
+        "standard",
+        "--",
+        PYTHON,
+        "probe.py",
+    )
+    closed = answers(hostile, 2)
+    assert (closed["env"], closed["log"]) == ("FileNotFoundError", "FileNotFoundError")
+    assert (closed["signal"], closed["trace"], closed["commands"]) == ("PermissionError", -1, 0)
+    assert closed["neighbours"] == [hostile.name]
+    assert closed["privileges"] == ["NoNewPrivs:\t1\n"]
+    assert (hostile.root / "answers").stat().st_mode & 0o777 == 0o640
+
+    later = project_with(server, "held.py", SLEEPER)
+    release = hostile.root / "releases" / "2"
+    release.mkdir()
+    (release / "mark").write_text("second")
+    hostile.own(release)
+    hostile.switch(2)
+    set_targets(hostile, later, pid, 3)
+    after = answers(hostile, 3)
+    assert after["neighbours"] == [hostile.name]
+    assert after["release"] == "second"
+
+
+def test_limits_are_shown_in_the_plan_and_in_the_status_with_who_holds_them(server: Server) -> None:
+    project = project_with(server, "busy.py", BUSY)
+    command = ("setup", project.name, "custom", "--name", "busy")
+    answer = server.ok(*command, "--memory", "256M", "--cpu", "30", "--", PYTHON, "busy.py")
+    assert f"{project.name}/busy: memory 256M, held by cgroup v" in answer.stdout + answer.stderr
+    assert f"limits of {project.name}/busy: memory 256M (cgroup v" in server.ok("status").stdout
+
+    worker = worker_of(server, project)
+    assert [(limit["limit"], limit["value"]) for limit in worker["limits"]] == [
+        ("memory", "256M"),
+        ("cpu", "30%"),
+    ]
+    before, began = worker["processes"][0]["cpu_seconds"], worker["processes"][0]["uptime_seconds"]
+    assert before is not None
+    wait_until(
+        lambda: worker_of(server, project)["processes"][0]["uptime_seconds"] > began + 3, 20, what="3 s"
+    )
+    start, used = time.monotonic(), worker_of(server, project)["processes"][0]["cpu_seconds"]
+    wait_until(lambda: time.monotonic() > start + 3, 20, what="3 s")
+    share = (worker_of(server, project)["processes"][0]["cpu_seconds"] - used) / (time.monotonic() - start)
+    assert 0.1 < share < 0.36, share  # at least as much only while nothing else wants the machine
+
+    [heading, row] = server.ok("top", project.name, "--once").stdout.splitlines()
+    shown = dict(zip(heading.replace("HELD BACK", "HELD").split(), row.split(), strict=True))
+    assert shown["WORKER"] == f"{project.name}/busy:1"
+    assert 10 <= int(shown["CPU"].removesuffix("%")) <= 35, row
+    assert int(shown["HELD"].removesuffix("%")) > 10, row
+    changed = server.ok("plan", project.name).stdout
+    assert "nothing to change" in changed
+    answer = server.ok(*command, "--memory", "128M")
+    words = answer.stdout + answer.stderr
+    assert f"{project.name}/busy: memory 128M instead of 256M, held by cgroup v" in words
+    assert "cpu" not in words.partition("limits of")[0]
+
+
+def test_a_worker_that_wants_more_memory_than_it_may_have_is_refused_by_name(server: Server) -> None:
+    project = project_with(server, "eat.py", EATER)
+    answer = server.run(
+        "setup", project.name, "custom", "--name", "eat", "--memory", "32M", "--", PYTHON, "eat.py"
+    )
+
+    assert answer.status == 1
+    assert "out of memory: killed by the kernel (its limit is 32M" in answer.stderr
+    [process] = worker_of(server, project)["processes"]
+    assert process["exit_reason"].startswith("out of memory")
+    wait_until(lambda: worker_of(server, project)["processes"][0]["state"] == "BACKOFF", 10, what="the wait")
