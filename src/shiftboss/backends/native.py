@@ -73,8 +73,7 @@ class NativeBackend:
         ground = answers[FindGround()]
         assert isinstance(ground, Ground)
         ground = ground_of(ground, facts.controllers if facts else None)
-        workers = tuple(unit for unit in wanted.units if isinstance(unit, Worker))
-        bounds = Plan(notes=bound_notes(workers, entries, wanted.site, before, ground))
+        bounds = Plan(notes=bound_notes(wanted.units, entries, wanted.site, before, ground))
         return merge((logs, file, bounds, difference.plan()))
 
 

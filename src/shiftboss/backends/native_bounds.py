@@ -5,42 +5,44 @@ from collections.abc import Iterator
 from shiftboss.backends.native_manifest import DEFAULT_ISOLATION
 from shiftboss.core.isolation import shortfalls
 from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
-from shiftboss.core.spec import Limits, Site, Worker
+from shiftboss.core.spec import Limits, Site, Unit
 from shiftboss.core.wire import Entry, WireError, read_manifest
 
 
 def bound_notes(
-    workers: tuple[Worker, ...], entries: tuple[Entry, ...], site: Site, before: str | None, ground: Ground
+    units: tuple[Unit, ...], entries: tuple[Entry, ...], site: Site, before: str | None, ground: Ground
 ) -> tuple[str, ...]:
-    """Return sentences for the workers that are new or change: limits with who holds them, and what is lacking."""
-    old = _entries(workers, before)
+    """Return sentences for the units that are new or change: limits with who holds them, and what is lacking."""
+    old = _entries(units, before)
     notes: list[str] = []
-    if workers:
+    if units:
         was_budget = budget_of(next(iter(old.values()))) if old else Limits()
-        project = workers[0].project
+        project = units[0].project
         notes += _changes(f"{project.name}: budget of", was_budget, project.budget, ground)
-    for worker, entry in zip(workers, entries, strict=True):
+    new = {entry.address: entry for entry in entries}
+    for unit in units:
+        entry = new[unit.address]
         was = old.get(entry.address)
-        notes += _limit_notes(worker, was, ground)
+        notes += _limit_notes(unit, was, ground)
         if was is None or was.confinement.steps != entry.confinement.steps:
-            lacking = shortfalls(worker, site, DEFAULT_ISOLATION, ground)
-            notes += [f"{worker.project.name}: {words}" for words in lacking]
+            lacking = shortfalls(unit, site, DEFAULT_ISOLATION, ground)
+            notes += [f"{unit.project.name}: {words}" for words in lacking]
     return tuple(dict.fromkeys(notes))
 
 
-def _entries(workers: tuple[Worker, ...], before: str | None) -> dict[str, Entry]:
-    if not workers or before is None:
+def _entries(units: tuple[Unit, ...], before: str | None) -> dict[str, Entry]:
+    if not units or before is None:
         return {}
     try:
-        return {e.address: e for e in read_manifest(before.encode(), workers[0].project.name)}
+        return {e.address: e for e in read_manifest(before.encode(), units[0].project.name)}
     except WireError:
         return {}
 
 
-def _limit_notes(worker: Worker, old: Entry | None, ground: Ground) -> Iterator[str]:
+def _limit_notes(unit: Unit, old: Entry | None, ground: Ground) -> Iterator[str]:
     was = limits_of(old) if old else Limits()
-    wanted = within(worker.limits, worker.project.budget)
-    yield from _changes(f"{worker.address}:", was, wanted, ground)
+    wanted = within(unit.limits, unit.project.budget)
+    yield from _changes(f"{unit.address}:", was, wanted, ground)
 
 
 def _changes(start: str, was: Limits, wanted: Limits, ground: Ground) -> Iterator[str]:

@@ -20,7 +20,7 @@ class StatusReport:
         self._now = shell.now()
         self._is_deleted: dict[str, bool | None] = {}
 
-    def of(self, slots: Iterable[Slot], timed: Iterable[Unit], troubles: tuple[str, ...]) -> Status:
+    def of(self, slots: Iterable[Slot], troubles: tuple[str, ...], timed: Iterable[Unit] = ()) -> Status:
         """Return the status of these processes (sorted), by project and unit, and of units without any (schedules)."""
         by_unit: dict[str, list[Slot]] = {unit.address: [] for unit in timed}
         for slot in slots:

@@ -198,7 +198,7 @@ class Dispatch:
         reports = self._capture.report()
         troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
         report = StatusReport(fleet, self._shell, troubled, with_use=select.usage)
-        found = report.of(slots, timed, self.troubles(caller))
+        found = report.of(slots, self.troubles(caller), timed)
         hello = self._loop.hello
         return replace(found, controllers=hello.controllers) if hello else found
 
