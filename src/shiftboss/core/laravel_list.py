@@ -26,7 +26,7 @@ _MOST_TASKS = 1000
 _LONGEST_ZONE, _LONGEST_DUE = 64, 80
 _LONGEST_REPEAT = 60
 _MOST_COLUMNS = 10
-_CALLBACK = "Callback"
+_CALLBACK, _CLOSURE = "Callback", "Closure at:"
 
 _FIELD = r"[-*/,\dA-Za-z#?]{1,100}"
 _EXPRESSION = rf"(?:{_FIELD}(?: +{_FIELD}){{4}}|@[a-z]{{3,10}})"
@@ -144,7 +144,8 @@ def _from_lines(lines: Iterable[str]) -> Iterator[Task]:
                 yield task
             task = found
         elif task and (described := _DESCRIPTION.fullmatch(line)) is not None:
-            task = replace(task, description=task_name(described[1]))
+            name = _name(task.name, described[1]) if task.name.startswith(_CLOSURE) else task.name
+            task = replace(task, name=name, description=task_name(described[1]))
     if task:
         yield task
 
@@ -212,6 +213,9 @@ def _rows(lines: list[str], columns: Columns) -> Iterator[dict[str, str]]:
 
 
 def _name(command: str, description: str) -> str:
+    """Return what a run calls the task: a closure is called by its description, if it has one."""
+    if command.startswith(_CLOSURE):
+        return task_name(description) or task_name(command)
     return task_name(command) or task_name(description) or _CALLBACK
 
 

@@ -8,8 +8,12 @@ Console/Scheduling/ScheduleRunCommand.php and Console/View/Components/Task.php:
 - since 9.21 (`  2024-01-01 00:00:00 Running ['artisan' app:x] ..... 35ms DONE`, or FAIL): the time and the result
   are written when the task has ended, so a task's own output may stand in between; a line with the full command
   follows. A task in background is DONE when it was started;
+- since 12.4 it says DONE whatever happened: the command returns a boolean and Task.php compares it with the numbers
+  of TaskResult (seen on 12.67, the same in 13);
 - since 12.11 the exception handler is told (`Scheduled command […] failed with exit code […].`), which is on the
-  output where the log channel is stderr. The line in our documentation for older versions has the same words.
+  output where the log channel is stderr. The lines in our documentation for versions that do not tell are the same.
+
+`laravel_version.tells_failures` says which versions tell by themselves.
 """
 
 import re
@@ -26,7 +30,7 @@ TaskOutcome = Literal["done", "failed", "skipped", "untold"]
 
 _MOST_RUNS = 500
 _NAMES_SHOWN = 5
-_LONGEST_PENDING = 50  # lines of a task's own output, after which its end is still looked for
+_CALLBACK = "Callback"  # what Laravel calls a closure without a name
 
 _STARTED_BEFORE_9 = re.compile(r"\[\d{4}-\d\d-\d\dT[\d:]{8}\S{1,6}\] Running scheduled command: (.+)")
 _STARTED = re.compile(r"\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Running \[(?P<rest>.*)")
@@ -35,7 +39,7 @@ _ENDED = re.compile(r"(?P<before>.*?)(?:\.| |^) (?P<time>\d[^\n]{0,40}) (?P<resu
 _WHOLE = re.compile(r"(?P<name>.*)\](?P<background> in background)?[ .]*")
 _BEGUN = re.compile(r"(?P<name>.*?)\](?P<background> in background)?(?= |$)")
 _TOLD = re.compile(
-    r"Scheduled command \[(?P<name>.{1,2000}?)\] failed with exit code \[(?P<code>-?\d{1,9})\]"
+    r"Scheduled command \[(?P<name>.{0,2000}?)\] failed with exit code \[(?P<code>-?\d{1,9})\]"
 )
 _SKIPPED = re.compile(
     r"(?:\s*Skipping command \(has already run on another server\): (?P<old>.+)"
@@ -73,7 +77,7 @@ class Verdict(Struct, frozen=True):
     """What a run of the scheduler came to: `ok` only if it and every task in it that tells did well.
 
     `failed` names the tasks, `words` say it in a sentence part ("" if none failed): `task app:mail failed (exit
-    code 3)`. `told` is False where tasks ran and the version of Laravel says nothing about how they ended.
+    code 3)`. `told` is False where tasks ran and nothing in the text says how any of them ended.
     """
 
     ok: bool
@@ -115,7 +119,6 @@ class _Reader:
         self.tasks: list[TaskRun] = []
         self.idle = False
         self._open: TaskRun | None = None
-        self._open_lines = 0
 
     def read(self, line: str) -> None:
         if (told := _TOLD.search(line)) is not None:
@@ -150,9 +153,10 @@ class _Reader:
 
     def _end(self, ended: re.Match[str]) -> None:
         assert self._open is not None
-        outcome = _RESULTS[ended["result"]]
-        known = self._open.exit_code if outcome == "failed" else None
-        self._open = replace(self._open, outcome=outcome, seconds=_seconds(ended["time"]), exit_code=known)
+        # what the exception handler said holds: DONE is also said of failures
+        failed = self._open.outcome == "failed"
+        outcome = "failed" if failed else _RESULTS[ended["result"]]
+        self._open = replace(self._open, outcome=outcome, seconds=_seconds(ended["time"]))
         self.close()
 
     def _add(self, task: TaskRun) -> None:
@@ -162,15 +166,15 @@ class _Reader:
     def _fail(self, told: re.Match[str]) -> None:
         """Take over what is said of a failure: of the open task, of one that ran before, or of one that nothing else tells of."""
         name, code = task_name(told["name"]), int(told["code"])
-        if self._open is not None and self._open.name == name:
+        if self._open is not None and name in ("", self._open.name):  # a closure has no command
             self._open = replace(self._open, outcome="failed", exit_code=code)
             return
         for number in range(len(self.tasks) - 1, -1, -1):
             task = self.tasks[number]
-            if task.name == name and task.exit_code is None and task.outcome in ("untold", "failed"):
+            if task.name == name:
                 self.tasks[number] = replace(task, outcome="failed", exit_code=code)
                 return
-        self._add(TaskRun(name, "failed", exit_code=code))
+        self._add(TaskRun(name or _CALLBACK, "failed", exit_code=code))
 
 
 def _seconds(time: str) -> float | None:

@@ -11,12 +11,6 @@ _LONGEST_LINE = 4096
 _LONGEST_NAME = 120
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|[@-_])")
-# controls, and what turns the direction of writing or cannot be seen: a name is shown to root
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 _SUDO = re.compile(r"sudo -u \S{1,64} -- sh -c '(.*)'")
 _FINISH = "schedule:finish"
 _REDIRECTED = re.compile(r""" >>? (?:'[^']*'|"[^"]*"|\S+) 2>&1(?: &)?$""")
@@ -62,4 +56,7 @@ def _without_wrapping(words: str) -> str:
 
 
 def _visible(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", _UNSEEN.sub(" ", text))
+    """Return a text that may be shown to root: no controls, nothing that cannot be seen or turns the writing around."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() or mark == "\n" else " " for mark in text)

@@ -8,7 +8,7 @@ _VERSION = re.compile(r"v?(\d{1,4})(?:\.(\d{1,4}))?")
 # first releases that have them, by the tags of laravel/framework
 _HAS_LIST = (8, 19)
 _HAS_CLEAR = (8, 78)
-_TELLS_FAILURES = (9, 21)
+_TELLS_FAILURES, _TELLS_NO_MORE = (9, 21), (12, 4)
 _HAS_INTERRUPT = (10, 15)
 _HAS_JSON = (11, 50)
 
@@ -25,9 +25,14 @@ def has_json_list(version: str | None) -> bool:
     return _at_least(version, _HAS_JSON)
 
 
-def tells_failures(version: str | None) -> bool:
-    """Tell whether the output of `schedule:run` says which task failed (9.21); True where nothing is known."""
-    return _at_least(version, _TELLS_FAILURES)
+def tells_failures(version: str | None) -> bool | None:
+    """Tell whether `schedule:run` says by itself which task failed: 9.21 to 12.3 do, None for an unknown version.
+
+    Earlier ones say nothing, later ones say DONE of everything (see laravel_run.py).
+    """
+    if _VERSION.match(version or "") is None:
+        return None
+    return _at_least(version, _TELLS_FAILURES) and not _at_least(version, _TELLS_NO_MORE)
 
 
 def interrupt_command(version: str | None, artisan: Sequence[str] = ARTISAN) -> tuple[str, ...] | None:
