@@ -7,6 +7,8 @@ from shiftboss.cli.session import open_session
 from shiftboss.cli.status_table import as_json as status_json
 from shiftboss.cli.status_table import print_status
 from shiftboss.cli.targets import complete_target, units_of
+from shiftboss.cli.tasks_table import ask_for_tasks, print_tasks, tasks_as_json
+from shiftboss.core.spec import Schedule
 from shiftboss.setup.report import report
 from shiftboss.setup.units import Resolved
 
@@ -15,9 +17,12 @@ EXIT_NOT_AS_DESIRED = 3
 
 @click.command("status", epilog="shiftboss status myapp --json")
 @click.argument("target", required=False, metavar="[TARGET]", shell_complete=complete_target)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Ask Laravel schedulers for the tasks inside, too (starts artisan)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
+def command(ctx: click.Context, target: str | None, verbose: bool, as_json: bool) -> int:
     """Show what runs right now: all projects, one (myapp) or one unit (myapp/queue).
 
     Asked live of the backend and the kernel, never from memory. Exits with 3 if something that should run does
@@ -26,10 +31,14 @@ def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
     session = open_session(ctx, json=as_json)
     projects, errors = units_of(session, target)
     found = report(session.machine, session.site, [Resolved(r.project, units) for r, units in projects])
+    schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
+    inside, untold = ask_for_tasks(session, schedules if verbose else ())
+    errors += untold
     if as_json:
-        print_json(status_json(found))
+        print_json(status_json(found) | ({"tasks_inside": tasks_as_json(inside)} if verbose else {}))
     else:
         print_status(session.console, found)
+        print_tasks(session.console, inside)
     for error in (*errors, *found.errors):
         session.console.warn_of(error)
     if errors or found.errors:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import EngineAccount, Finished, Listener, Usage
+from shiftboss.core.facts import EngineAccount, Finished, Listener, Running, Usage
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
 from shiftboss.host.fake_engine import FakeEngine, FakeEngines
@@ -147,6 +147,7 @@ class FakeProcesses:
         self.directories: dict[int, str] = {}
         self.used: dict[int, Usage] = {}
         self.listeners: dict[int, Listener] = {}
+        self.others: list[Running] = []
 
     def working_directory(self, pid: int) -> str | None:
         return self.directories.get(pid) or self._living().get(pid)
@@ -157,6 +158,10 @@ class FakeProcesses:
 
     def _living(self) -> dict[int, str]:
         return {**self._supervisord.living(), **self._engine.living()}
+
+    def running(self, word: str) -> tuple[Running, ...]:
+        """Return those of `others` that have the word."""
+        return tuple(process for process in self.others if word in "\0".join(process.argv))
 
     def listener(self, port: int) -> Listener | None:
         return self.listeners.get(port)

@@ -16,6 +16,7 @@ from shiftboss.core.facts import (
     Listener,
     PathFacts,
     PathType,
+    Running,
     SupervisorFacts,
     Usage,
 )
@@ -204,6 +205,10 @@ class Processes(Protocol):
 
     def usage(self) -> Mapping[int, Usage]:
         """Return memory and CPU of every process, by pid."""
+        ...
+
+    def running(self, word: str) -> tuple[Running, ...]:
+        """Return the living processes with `word` somewhere in their command line (its first 4 KiB), by pid."""
         ...
 
     def listener(self, port: int) -> Listener | None:

@@ -14,6 +14,7 @@ from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
+from shiftboss.setup.doubles import SchedulerDoubles
 from shiftboss.setup.due import next_runs
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
@@ -86,7 +87,9 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     statuses, errors, troubles = _statuses(machine, site, workers)
     observer = _Observer(machine, statuses, machine.processes.usage() if workers else {})
     reports = tuple(observer.project(project) for project in resolved)
-    return Report(reports, (*errors, *observer.errors), troubles)
+    doubles = SchedulerDoubles(machine, site)
+    doubled = (note for project in resolved for note in doubles.of(project.units))
+    return Report(reports, (*errors, *observer.errors), (*troubles, *doubled))
 
 
 def _statuses(
