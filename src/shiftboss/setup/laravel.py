@@ -20,6 +20,7 @@ from shiftboss.setup.progress import Progress
 
 _TIMEOUT_SECONDS = 10
 _COMPOSER_LIMIT = 32 * 1024 * 1024
+_PROVIDER_LIMIT = 1024 * 1024
 _FRAMEWORKS = ("laravel/framework", "laravel/lumen-framework")
 _RUN = "schedule:run"
 _LONGEST_REASON = 200
@@ -64,7 +65,10 @@ def tasks_inside(machine: Machine, schedule: Schedule, progress: Progress) -> Ta
     if stuck:
         progress.waiting(f"looking again at the lock of {stuck[0].name}")
         stuck = _still_stuck(machine, project, artisan, version, stuck)
-    notes = (*_about_locks(stuck, version, artisan, project), *_about_failures(listed, version))
+    notes = (
+        *_about_locks(stuck, version, artisan, project),
+        *_about_failures(machine, project, listed, version),
+    )
     return TasksInside(schedule.address, listed, notes)
 
 
@@ -184,9 +188,20 @@ def _about_locks(
     )
 
 
-def _about_failures(tasks: tuple[Task, ...], version: str | None) -> Iterable[str]:
-    if tasks and tells_failures(version) is False:
+def _about_failures(
+    machine: Machine, project: Project, tasks: tuple[Task, ...], version: str | None
+) -> Iterable[str]:
+    if tasks and tells_failures(version) is False and not _has_lines_of_guide(machine, project):
         yield (
             f"Laravel {version} does not say by itself which task failed; "
-            "eight lines in the application mend that: docs/how-to/laravel.md"
+            "some lines in the application mend that: docs/how-to/laravel.md"
         )
+
+
+def _has_lines_of_guide(machine: Machine, project: Project) -> bool:
+    path = f"{project.current}/app/Providers/AppServiceProvider.php"
+    try:
+        text = machine.files.read_as(project.account, path, limit=_PROVIDER_LIMIT)
+    except HostError:
+        return False
+    return "failed with exit code [" in (text or "")

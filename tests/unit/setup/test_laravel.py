@@ -105,6 +105,16 @@ def test_versions_that_hide_failures_are_named(version: str, says: bool) -> None
     )
 
 
+def test_an_application_with_the_lines_of_the_guide_is_not_reminded() -> None:
+    shop = shop_with(answering(sample("list-10.50.3")), "12.67.0")
+    guide = (Path(__file__).parents[3] / "docs" / "how-to" / "laravel.md").read_text()
+    shop.machine.files.write(
+        f"{ROOT}/releases/1/app/Providers/AppServiceProvider.php", guide, uid=1500, gid=1500
+    )
+
+    assert tasks_inside(shop.machine, scheduler(shop), Told()).notes == ()
+
+
 @pytest.mark.parametrize(
     ("ended", "words"),
     [
