@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from tests.laravel_samples import sample
 from tests.shop import QUEUE, SCHEDULER, Shop
 
 from shiftboss.cli.main import cli, run
 from shiftboss.core.facts import Finished
 from shiftboss.setup.session import on_machine
 
-LIST = (Path(__file__).parents[1] / "core" / "laravel_samples" / "list-10.50.3.txt").read_text()
+LIST = sample("list-10.50.3")
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -2,16 +2,15 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.laravel_samples import sample
 
 from shiftboss.core.laravel_list import Task, read_list, tasks_due
 from shiftboss.core.laravel_text import LONGEST_TEXT
 
-SAMPLES = Path(__file__).parent / "laravel_samples"
 TABLES = ["list-8.83.26", "list-9.4.1"]
 LINES = ["list-9.20.0", "list-9.52.22", "list-10.50.3", "list-11.40.0", "list-11.56.0", "list-12.67.0"]
 JSON = ["json-11.56.0", "json-12.67.0"]
@@ -26,7 +25,7 @@ NAMES = [
 
 
 def tasks(name: str) -> tuple[Task, ...]:
-    found = read_list((SAMPLES / f"{name}.txt").read_text())
+    found = read_list(sample(name))
     assert found is not None
     return found
 
@@ -89,7 +88,7 @@ def test_what_is_no_list_is_none(text: str) -> None:
 
 
 def test_warnings_of_php_before_the_list_do_not_matter() -> None:
-    text = "PHP Deprecated: [x] in y\n" + (SAMPLES / "json-12.67.0.txt").read_text()
+    text = "PHP Deprecated: [x] in y\n" + sample("json-12.67.0")
 
     assert read_list(text) == tasks("json-12.67.0")
 
@@ -107,7 +106,7 @@ def test_rows_of_json_that_are_none_are_passed_over() -> None:
 
 
 def test_a_command_with_wide_characters_moves_the_bars_and_is_read_all_the_same() -> None:
-    text = (SAMPLES / "list-8.83.26.txt").read_text().replace("broken --exit=3  ", "日本語 --exit=3", 1)
+    text = sample("list-8.83.26").replace("broken --exit=3  ", "日本語 --exit=3", 1)
 
     found = read_list(text)
     assert found is not None

@@ -1,23 +1,18 @@
 """What runs of the Laravel scheduler come to: real outputs of several versions, and rubbish."""
 
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.laravel_samples import sample
 
 from shiftboss.core.laravel_run import TaskRun, Verdict, judge_run, read_run
 from shiftboss.core.laravel_text import LONGEST_TEXT, task_name
 
-SAMPLES = Path(__file__).parent / "laravel_samples"
 FAILING = ("app:heartbeat broken --exit=3", "echo one | tr o 0; exit 7", "closure-boom", "Callback")
 TELLING = ["9.52.22", "10.50.3", "11.40.0", "11.56.0"]
 SILENT = ["8.83.26", "9.4.1", "9.20.0"]
-
-
-def sample(name: str) -> str:
-    return (SAMPLES / f"{name}.txt").read_text()
 
 
 def by_name(text: str) -> dict[str, TaskRun]:

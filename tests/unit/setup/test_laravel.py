@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.laravel_samples import sample
 from tests.shop import ROOT, SCHEDULER, Shop, Told, deploy
 
 from shiftboss.core.errors import HostError
@@ -11,13 +12,8 @@ from shiftboss.core.facts import Finished, Running
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.laravel import framework_version, interrupt, scheduled_tasks, tasks_inside
 
-SAMPLES = Path(__file__).parents[1] / "core" / "laravel_samples"
 NO_JSON = Finished(1, "", '\n  The "--json" option does not exist.  \n')
 GUARDED = "app:heartbeat guarded --sleep=2"
-
-
-def sample(name: str) -> str:
-    return (SAMPLES / f"{name}.txt").read_text()
 
 
 def answering(lists: str, *, json_too: bool = False, **others: Finished) -> object:
