@@ -46,7 +46,7 @@ DOCUMENTS = documents()
 BY_HAND = [path for path in DOCUMENTS if "Made by `make docs`" not in path.read_text()[:60]]
 SHOWN = [shown for path in DOCUMENTS for shown in shown_commands(path)]
 TOML = [block for path in DOCUMENTS for block in blocks(path) if block.language == "toml"]
-LANGUAGES = {"console", "sh", "toml", "ini", "js", "text", "mermaid"}
+LANGUAGES = {"console", "sh", "toml", "ini", "js", "php", "text", "mermaid"}
 CONTEXT = {"project": "shop", "unit": "queue", "root": "/shop", "shared": "/shop/shared"}
 _CODE_PLACE = re.compile(r"`([\w/]+\.py)`: `(\w+)`")
 

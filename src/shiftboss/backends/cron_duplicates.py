@@ -17,17 +17,22 @@ def duplicates(project: Project, crontabs: Mapping[str, str], release: str | Non
     `release` is where `current` leads now; a line may name either. The texts are anybody's: nothing of
     them but the path and the number of a line is shown.
     """
-    places = {f"{directory}/artisan" for directory in (project.current, release) if directory}
+    places = artisan_places(project, release)
     return tuple(
         f"{path} line {number} runs the same scheduler ({project.current}/artisan): every task would run twice; "
         "remove that line"
         for path, text in sorted(crontabs.items())
         for number, line in enumerate(text.split("\n"), 1)
-        if not places.isdisjoint(_artisans(line))
+        if not places.isdisjoint(scheduled_artisans(line))
     )
 
 
-def _artisans(line: str) -> Iterator[str]:
+def artisan_places(project: Project, release: str | None) -> frozenset[str]:
+    """Return the paths of a project's artisan: through `current`, and in the release that it leads to now."""
+    return frozenset(f"{directory}/artisan" for directory in (project.current, release) if directory)
+
+
+def scheduled_artisans(line: str) -> Iterator[str]:
     """Yield the absolute path of every artisan that a line starts a scheduler with, as far as it can be told."""
     if line.lstrip().startswith("#") or not _SCHEDULER.search(line):
         return

@@ -3,11 +3,14 @@
 from datetime import datetime
 
 import click
+from msgspec import Struct
 
 from shiftboss.cli.output import duration, print_json, table
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_project, units_of
+from shiftboss.cli.tasks_table import ask_for_tasks, times_of
 from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.laravel_list import tasks_due
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.due import next_runs
 
@@ -17,9 +20,10 @@ from shiftboss.setup.due import next_runs
 @click.option(
     "-n", "count", default=3, show_default=True, type=click.IntRange(1, 100), help="How many times of each."
 )
+@click.option("--tasks", is_flag=True, help="Ask Laravel schedulers for the tasks inside (starts artisan).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, target: str | None, count: int, as_json: bool) -> int:
+def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_json: bool) -> int:
     """Show what runs next: the schedules of all projects (or one) in the order of their times."""
     session = open_session(ctx, json=as_json)
     projects, errors = units_of(session, target)
@@ -30,23 +34,55 @@ def command(ctx: click.Context, target: str | None, count: int, as_json: bool) -
             due += [(moment, schedule) for moment in next_runs(schedule, session.machine.clock, count)]
         except ShiftbossError as problem:
             errors.append(problem)
-    due.sort(key=lambda item: (item[0], item[1].address))
+    inside, untold = ask_for_tasks(session, schedules if tasks else ())
+    errors += untold
+    rows = [Due(moment, s.address, s.times, " ".join(s.argv)) for moment, s in due]
+    rows += [
+        Due(moment, scheduler.schedule, times_of(task), task.name, task.name)
+        for scheduler in inside
+        for moment, task in tasks_due(scheduler.tasks)
+    ]
+    rows.sort(key=lambda row: (row.moment, row.address, row.task))
     if as_json:
-        print_json([{"target": s.address, "due": m.isoformat(), "command": " ".join(s.argv)} for m, s in due])
+        print_json([_as_json(row) for row in rows])
     else:
-        _print(session, due)
+        _print(session, rows)
+    for scheduler in inside:
+        for note in scheduler.notes:
+            session.console.warn(f"{scheduler.schedule}: {note}")
     for error in errors:
         session.console.warn_of(error)
     return errors[0].exit_code if errors else 0
 
 
-def _print(session: Session, due: list[tuple[datetime, Schedule]]) -> None:
-    if not due:
+class Due(Struct, frozen=True):
+    """One time at which a schedule, or a task inside it, is due."""
+
+    moment: datetime
+    address: str
+    times: str
+    command: str
+    task: str = ""
+
+
+def _as_json(row: Due) -> dict[str, str]:
+    shown = {"target": row.address, "due": row.moment.isoformat(), "command": row.command}
+    return shown | ({"task": row.task} if row.task else {})
+
+
+def _print(session: Session, rows: list[Due]) -> None:
+    if not rows:
         session.console.print("No schedule is set up. Add one: shiftboss cron PROJECT")
         return
     now = session.machine.clock.now()
-    rows = [
-        (f"{moment:%a %Y-%m-%d %H:%M}", f"in {duration((moment - now).total_seconds())}", s.address, s.times)
-        for moment, s in due
+    zone = session.machine.clock.zone()
+    lines = [
+        (
+            f"{row.moment.astimezone(zone) if row.task else row.moment:%a %Y-%m-%d %H:%M}",
+            f"in {duration((row.moment - now).total_seconds())}",
+            f"{row.address}: {row.task}" if row.task else row.address,
+            row.times,
+        )
+        for row in rows
     ]
-    session.console.print(table(("TIME", "", "SCHEDULE", "CRON"), rows))
+    session.console.print(table(("TIME", "", "SCHEDULE", "CRON"), lines))

@@ -6,8 +6,10 @@ from shiftboss.cli.making import adopt_option, force_option, json_option, overri
 from shiftboss.cli.output import print_json
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_project, usable_projects
+from shiftboss.core.plan import Plan, merge
 from shiftboss.core.plan_text import plan_as_json
 from shiftboss.setup.change import prepare_apply
+from shiftboss.setup.doubles import SchedulerDoubles
 
 EXIT_DIFFERENT = 3
 
@@ -31,10 +33,13 @@ def command(
     change = prepare_apply(
         session.machine, session.site, session.catalog, names, override(force=force, adopt=adopt)
     )
+    doubles = SchedulerDoubles(session.machine, change.site)
+    doubled = (note for project in change.projects for note in doubles.of(project.units))
+    plan = merge((change.plan, Plan(notes=tuple(doubled))))
     if as_json:
-        print_json(plan_as_json(change.plan))
+        print_json(plan_as_json(plan))
     else:
-        show_plan(session.console, change.plan, diffs=True)
+        show_plan(session.console, plan, diffs=True)
     errors += change.errors
     for error in errors:
         session.console.warn_of(error)

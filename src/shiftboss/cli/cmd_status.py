@@ -3,10 +3,13 @@
 import click
 
 from shiftboss.cli import guest
+from shiftboss.cli.output import print_json
 from shiftboss.cli.session import Session, open_session
-from shiftboss.cli.status_table import show
+from shiftboss.cli.status_table import document, show
 from shiftboss.cli.targets import complete_target, units_of
+from shiftboss.cli.tasks_table import ask_for_tasks, print_tasks, tasks_as_json
 from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.spec import Schedule
 from shiftboss.setup.report import Report, report
 from shiftboss.setup.units import Resolved
 
@@ -15,17 +18,26 @@ EXIT_NOT_AS_DESIRED = 3
 
 @click.command("status", epilog="shiftboss status myapp --json")
 @click.argument("target", required=False, metavar="[TARGET]", shell_complete=complete_target)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Ask Laravel schedulers for the tasks inside, too (starts artisan)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
+def command(ctx: click.Context, target: str | None, verbose: bool, as_json: bool) -> int:
     """Show what runs right now: all projects, one (myapp) or one unit (myapp/queue).
 
     Asked live of the backend and the kernel, never from memory. Exits with 3 if something that should run does
     not, with 1 if a backend does not answer.
     """
     session = open_session(ctx, json=as_json)
-    found, errors = _look(session, target)
-    show(session, found, as_json=as_json)
+    found, schedules, errors = _look(session, target)
+    inside, untold = ask_for_tasks(session, schedules if verbose else ())
+    errors += untold
+    if as_json and verbose:
+        print_json(document(found) | {"tasks_inside": tasks_as_json(inside)})
+    else:
+        show(session, found, as_json=as_json)
+        print_tasks(session.console, inside)
     for error in (*errors, *found.errors):
         session.console.warn_of(error)
     if errors or found.errors:
@@ -33,9 +45,11 @@ def command(ctx: click.Context, target: str | None, as_json: bool) -> int:
     return 0 if found.as_desired else EXIT_NOT_AS_DESIRED
 
 
-def _look(session: Session, target: str | None) -> tuple[Report, list[ShiftbossError]]:
+def _look(session: Session, target: str | None) -> tuple[Report, list[Schedule], list[ShiftbossError]]:
+    """Return what runs, the schedules among it, and what could not be read."""
     if session.is_guest:
-        return guest.report(session, target), []
+        return guest.report(session, target), [], []
     projects, errors = units_of(session, target)
     resolved = [Resolved(r.project, units) for r, units in projects]
-    return report(session.machine, session.site, resolved), errors
+    schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
+    return report(session.machine, session.site, resolved), schedules, errors

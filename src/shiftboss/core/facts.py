@@ -137,6 +137,16 @@ class Usage(Struct, frozen=True):
     cpu_percent: float
 
 
+class Running(Struct, frozen=True):
+    """A living process: its parent, the user id it runs as, its words and its directory ("" if they cannot be seen)."""
+
+    pid: int
+    parent: int
+    uid: int
+    argv: tuple[str, ...]
+    directory: str = ""
+
+
 class Listener(Struct, frozen=True):
     """The process that listens on a TCP port."""
 

@@ -5,13 +5,14 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from shiftboss.core import exit_reason, wire
+from shiftboss.core.laravel_run import judge_run
 from shiftboss.core.run_log import footer, header
 from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.shell_port import Shell
 
-OnTold = Callable[[wire.Entry, wire.Exited | wire.Gone, str], None]
+OnTold = Callable[[wire.Entry, wire.Exited | wire.Gone, str, bool], None]
 Key = tuple[str, int]
-_TAIL_LINES = 40
+_TAIL_LINES, _TASK_LINES = 40, 3000
 _EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
 
 
@@ -27,7 +28,7 @@ class _Run:
 
 
 class Runs:
-    """Calls `told` with each end, and then with the last of it (Gone), in this order."""
+    """Calls `told` with each end (why, and whether all went well), and then with the last of it (Gone), in this order."""
 
     def __init__(self, shell: Shell, zone: ZoneInfo, told: OnTold, on_forgotten: Callable[[], None]) -> None:
         self._shell, self._zone, self._told, self._on_forgotten = shell, zone, told, on_forgotten
@@ -77,17 +78,21 @@ class Runs:
             self._tell_end(entry, held.process, held.run, ended, words)
         return "" if ended.code == 0 and not held.stopping else words
 
-    def exited(self, entry: wire.Entry, report: wire.Exited, *, asked: bool) -> None:
-        """Find out why a main program has ended, and tell it; once, however often it is said."""
+    def exited(self, entry: wire.Entry, report: wire.Exited, *, asked: bool, has_tasks: bool = False) -> None:
+        """Find out why a main program has ended, and tell it; once, however often it is said.
+
+        `has_tasks`: the output says how tasks inside have ended (Laravel's scheduler exits with 0 whatever they do).
+        """
         run = self._runs.get((entry.address, report.run))
         if run is None or run.ended:
             return
         run.ended = run.is_telling = True
-        if asked or report.exit.code == 0:
-            self._found(entry, report, asked, [])
+        found = partial(self._found, entry, report, asked, has_tasks)
+        if not has_tasks and (asked or report.exit.code == 0):
+            found([])
         else:
-            found = partial(self._found, entry, report, asked)
-            self._shell.tail_output(entry, report.process, report.run, _TAIL_LINES, found)
+            count = _TASK_LINES if has_tasks else _TAIL_LINES
+            self._shell.tail_output(entry, report.process, report.run, count, found)
 
     def gone(self, entry: wire.Entry, report: wire.Gone) -> None:
         """Tell that nothing of a run is left, after its end."""
@@ -95,7 +100,7 @@ class Runs:
         if run and run.is_telling:
             run.untold = report
         else:
-            self._told(entry, report, "")
+            self._told(entry, report, "", True)
 
     def forget(self, entry: wire.Entry, lane: int, run: int) -> None:
         """Read what is left of the output, then let the keeper forget the run."""
@@ -107,18 +112,24 @@ class Runs:
         self._shell.send(wire.Forget(address, lane, run))
         self._on_forgotten()
 
-    def _found(self, entry: wire.Entry, report: wire.Exited, asked: bool, lines: list[str]) -> None:
+    def _found(
+        self, entry: wire.Entry, report: wire.Exited, asked: bool, has_tasks: bool, lines: list[str]
+    ) -> None:
         run = self._runs[(entry.address, report.run)]
         ended = report.exit
         ending = exit_reason.Ending(ended.code, ended.sent, asked, ended.core_dumped, lines)
         words = exit_reason.exit_reason(ending, entry.policy.exit_meanings)
-        excerpt = "\n".join(lines[-_EXCERPT_LINES:])[-_EXCERPT_CHARACTERS:]
+        inside = judge_run("\n".join(lines), ended.code).words if has_tasks else ""
+        if inside:
+            words = f"{words}; {inside}" if ended.code else inside
+        is_well = ended.code == 0 and not inside
+        excerpt = "" if is_well else "\n".join(lines[-_EXCERPT_LINES:])[-_EXCERPT_CHARACTERS:]
         self._details.append(Detail(entry.address, report.run, ended.max_rss_bytes, excerpt))
         self._tell_end(entry, report.process, report.run, ended, words)
         run.is_telling = False
-        self._told(entry, report, "" if ended.code == 0 and not asked else words)
+        self._told(entry, report, "" if is_well and not asked else words, is_well)
         if run.untold:
-            self._told(entry, run.untold, "")
+            self._told(entry, run.untold, "", True)
 
     def _tell_end(self, entry: wire.Entry, lane: int, number: int, ended: wire.Exit, words: str) -> None:
         """Write into the log how a run has ended."""

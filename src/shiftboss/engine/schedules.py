@@ -195,7 +195,7 @@ class Schedules:
                 self._runs.begin(entry, report, descriptor, began, self._cause(entry.address, run))
                 self.take(Asked(entry.address, Spawned(run, began, report.started)))
             case wire.Exited():
-                self._runs.exited(entry, report, asked=self._is_asked(entry.address, run))
+                self._exited(entry, report)
             case wire.Gone():
                 self._runs.gone(entry, report)
             case wire.SpawnFailed():
@@ -212,9 +212,14 @@ class Schedules:
         self._shell.close_descriptor(descriptor)  # the keeper tells everything again
         if held.exit:
             ended = wire.Exited(held.entry, held.process, held.run, held.exit, held.gone)
-            self._runs.exited(entry, ended, asked=self._is_asked(entry.address, held.run))
+            self._exited(entry, ended)
         if held.gone:
             self._runs.gone(entry, wire.Gone(held.entry, held.process, held.run))
+
+    def _exited(self, entry: wire.Entry, report: wire.Exited) -> None:
+        options = self._options.get(entry.address)
+        has_tasks = options is not None and options.policy.asks_inside
+        self._runs.exited(entry, report, asked=self._is_asked(entry.address, report.run), has_tasks=has_tasks)
 
     def _take_over(self, entry: wire.Entry, lane: int, held: wire.Held, descriptor: int) -> None:
         began, run = self._wall_of(held.started), held.run
@@ -223,20 +228,20 @@ class Schedules:
         if held.exit:
             is_news = self._occurrence_cause(entry.address, run) != (0, "")
             words = self._runs.take_over_end(entry, held, is_news=is_news)
-            exited = self._exit_event(run, held.exit, words, gone=held.gone)
+            exited = self._exit_event(run, held.exit, words, ok=held.exit.code == 0, gone=held.gone)
         self.take(Held(entry.address, lane, run, began, held.started, exited, held.gone))
 
-    def _told(self, entry: wire.Entry, report: wire.Exited | wire.Gone, words: str) -> None:
+    def _told(self, entry: wire.Entry, report: wire.Exited | wire.Gone, words: str, ok: bool) -> None:
         """Take the end of a run, once its reason is known."""
         if isinstance(report, wire.Gone):
             self.take(Asked(entry.address, Gone(report.run)))
         else:
-            event = self._exit_event(report.run, report.exit, words, gone=report.gone)
+            event = self._exit_event(report.run, report.exit, words, ok=ok, gone=report.gone)
             self.take(Asked(entry.address, event))
 
-    def _exit_event(self, run: int, ended: wire.Exit, words: str, *, gone: bool) -> Exited:
+    def _exit_event(self, run: int, ended: wire.Exit, words: str, *, ok: bool, gone: bool) -> Exited:
         status = ended.code if ended.code >= 0 else _SIGNALLED - ended.code
-        return Exited(run, ended.code == 0, status, words, self._wall_of(ended.at), leftovers=not gone)
+        return Exited(run, ok, status, words, self._wall_of(ended.at), leftovers=not gone)
 
     def _checked(self, address: str, run: int, words: str) -> None:
         """Take the answer of a condition; no words: the schedule may run."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import EngineAccount, Finished, Listener, Usage
+from shiftboss.core.facts import EngineAccount, Finished, Listener, Running, Usage
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
@@ -154,6 +154,7 @@ class FakeProcesses:
         self.used: dict[int, Usage] = {}
         self.listeners: dict[int, Listener] = {}
         self.offered = Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
+        self.others: list[Running] = []
 
     def working_directory(self, pid: int) -> str | None:
         return self.directories.get(pid) or self._living().get(pid)
@@ -167,6 +168,10 @@ class FakeProcesses:
 
     def ground(self) -> Ground:
         return self.offered
+
+    def running(self, word: str) -> tuple[Running, ...]:
+        """Return those of `others` that have the word."""
+        return tuple(process for process in self.others if word in "\0".join(process.argv))
 
     def listener(self, port: int) -> Listener | None:
         return self.listeners.get(port)

@@ -17,6 +17,7 @@ from shiftboss.core.facts import (
     Listener,
     PathFacts,
     PathType,
+    Running,
     SupervisorFacts,
     Usage,
 )
@@ -214,6 +215,10 @@ class Processes(Protocol):
 
     def ground(self) -> Ground:
         """Return what there is to bound and to isolate processes."""
+        ...
+
+    def running(self, word: str) -> tuple[Running, ...]:
+        """Return the living processes with `word` somewhere in their command line (its first 4 KiB), by pid."""
         ...
 
     def listener(self, port: int) -> Listener | None:

@@ -4,10 +4,11 @@ import os
 import time
 from collections.abc import Mapping
 
-from shiftboss.core.facts import Listener, Usage
+from shiftboss.core.facts import Listener, Running, Usage
 from shiftboss.core.limits import Ground
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+_LONGEST_COMMAND = 4096
 
 
 class RealProcesses:
@@ -32,6 +33,14 @@ class RealProcesses:
 
         return find_ground()
 
+    def running(self, word: str) -> tuple[Running, ...]:
+        wanted = word.encode()
+        return tuple(
+            found
+            for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+            if wanted in (command := _command(pid)) and (found := _running(pid, command)) is not None
+        )
+
     def listener(self, port: int) -> Listener | None:
         import psutil
 
@@ -43,6 +52,25 @@ class RealProcesses:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 return _listener(connection.pid)
         return None
+
+
+def _command(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(_LONGEST_COMMAND)
+    except OSError:
+        return b""  # it has ended
+
+
+def _running(pid: int, command: bytes) -> Running | None:
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return None
+    argv = tuple(word.decode(errors="replace") for word in command.rstrip(b"\0").split(b"\0"))
+    return Running(pid, parent, uid, argv, RealProcesses().working_directory(pid) or "")
 
 
 def _listener(pid: int) -> Listener | None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from shiftboss.backends.cron_duplicates import duplicates
-from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.logrotate import rotated_elsewhere
 from shiftboss.backends.registry import BACKENDS
 from shiftboss.backends.supervisor import supervisor_name
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.host.machine import Machine
 from shiftboss.setup.change import Change
+from shiftboss.setup.doubles import SchedulerDoubles, runs_scheduler
 from shiftboss.setup.due import next_runs
 
 # systemd units and init scripts, as Debian and others call them; and what makes them start at boot
@@ -26,8 +25,10 @@ def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
     """Return what a user wants to know after a change."""
     units = change.asked
     lines = [line for unit in units for line in _about(machine, unit)]
-    schedules = [unit for unit in units if isinstance(unit, Schedule) and unit.backend == "cron"]
-    lines += [line for schedule in schedules for line in _doubled(machine, change.site, schedule)]
+    for resolved in change.projects:
+        if any(runs_scheduler(unit) for unit in units):
+            doubled = SchedulerDoubles(machine, change.site).of(resolved.units)
+            lines += [f"note: {text}" for text in doubled]
     lines += _rotated_twice(machine, change.site, units)
     return (*lines, *_boot(machine, {unit.backend for unit in change.concerned}))
 
@@ -43,15 +44,6 @@ def _about(machine: Machine, unit: Unit) -> Iterator[str]:
             f"{moment:%a %Y-%m-%d %H:%M}" for moment in next_runs(unit, machine.clock, _RUNS_SHOWN)
         )
         yield f"its next runs: {runs or 'none'}; all of them: shiftboss next {unit.project.name}"
-
-
-def _doubled(machine: Machine, site: Site, schedule: Schedule) -> Iterator[str]:
-    """Report lines of other crontabs that run the same Laravel scheduler: every task would run twice."""
-    if "schedule:run" not in schedule.argv:
-        return
-    others = machine.cron.other_crontabs(crontab_path(site, schedule.project.name))
-    release = machine.files.real_path(schedule.project.current)
-    yield from (f"note: {text}" for text in duplicates(schedule.project, others, release))
 
 
 def _rotated_twice(machine: Machine, site: Site, units: tuple[Unit, ...]) -> list[str]:

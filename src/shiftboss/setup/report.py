@@ -16,6 +16,7 @@ from shiftboss.core.staleness import is_deleted, runs_old_release
 from shiftboss.core.status import ProcessStatus
 from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
+from shiftboss.setup.doubles import SchedulerDoubles
 from shiftboss.setup.live import live_workers
 from shiftboss.setup.units import Resolved
 
@@ -105,7 +106,9 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     usage = machine.processes.usage() if workers else {}
     observer = _Observer(machine, site, statuses, usage, {each.address: each for each in schedules})
     reports = tuple(observer.project(project) for project in resolved)
-    return Report(reports, (*errors, *observer.errors), troubles)
+    doubles = SchedulerDoubles(machine, site)
+    doubled = (note for project in resolved for note in doubles.of(project.units))
+    return Report(reports, (*errors, *observer.errors), (*troubles, *doubled))
 
 
 def with_usage(machine: Machine, site: Site, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:

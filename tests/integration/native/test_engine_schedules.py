@@ -130,6 +130,16 @@ def test_what_a_run_leaves_behind_on_purpose_lives_on_and_the_next_one_starts_be
         assert set(rig.outcomes()) == {"ran"}
 
 
+def test_a_task_that_failed_inside_a_scheduler_that_exits_with_0_is_named() -> None:
+    output = "  2026-11-24 04:00:00 Running ['artisan' reports:send] ......... 12.35ms FAIL"
+    with engine_rig() as rig:
+        rig.launch(*rig.schedule("scheduler", "/bin/echo", output, times=DAILY, asks_inside=True))
+        with rig.client() as client:
+            ran = client.run("app/scheduler", wait_seconds=20)
+        assert (ran.outcome, ran.exit_status) == ("failed", 0)
+        assert "reports:send" in ran.reason
+
+
 def test_what_a_run_leaves_behind_is_ended_otherwise() -> None:
     with engine_rig() as rig:
         rig.launch(*rig.schedule("once", "/bin/sh", "-c", "sleep 1000 & exit 0", times=DAILY, stop_seconds=1))

@@ -210,7 +210,7 @@ def test_every_command_has_a_help_of_its_own(sh: Run, name: str) -> None:
 
 def test_the_help_lists_every_command(sh: Run) -> None:
     ran = sh("-h")
-    assert ran.code == 0
+    assert ran.code == 0, ran.err
     assert [line.split()[0] for line in ran.out.partition("Commands:")[2].splitlines() if line.strip()] == [
         *COMMANDS
     ]

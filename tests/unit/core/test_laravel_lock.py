@@ -1,0 +1,68 @@
+"""Locks of withoutOverlapping that nobody holds, and what artisan can do in which version."""
+
+import pytest
+
+from shiftboss.core.laravel_lock import LockFacts, LockState, judge_lock
+from shiftboss.core.laravel_version import (
+    clear_command,
+    has_json_list,
+    has_list,
+    interrupt_command,
+    tells_failures,
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        (LockFacts(locked=None), "unknown"),
+        (LockFacts(locked=False, lives=False, age_seconds=9999), "free"),
+        (LockFacts(locked=True, lives=True), "busy"),
+        (LockFacts(locked=True, lives=True, age_seconds=9999), "busy"),
+        (LockFacts(locked=True, lives=True, age_seconds=9999, usual_seconds=10), "long"),
+        (LockFacts(locked=True, lives=True, age_seconds=9999, usual_seconds=9000), "busy"),
+        (LockFacts(locked=True, lives=False), "unknown"),
+        (LockFacts(locked=True, lives=False, age_seconds=1), "busy"),
+        (LockFacts(locked=True, lives=False, age_seconds=6), "stuck"),
+        (LockFacts(locked=True, lives=None, age_seconds=6), "unknown"),
+        (LockFacts(locked=True, lives=None, age_seconds=89, usual_seconds=10), "unknown"),
+        (LockFacts(locked=True, lives=None, age_seconds=91, usual_seconds=10), "stuck"),
+    ],
+)
+def test_a_lock_is_stuck_when_nobody_holds_it_or_far_beyond_what_is_usual(
+    facts: LockFacts, state: LockState
+) -> None:
+    assert judge_lock(facts) == state
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        ("8.18.1", (False, False, False)),
+        ("v8.83.26", (True, False, False)),
+        ("9.20.0", (True, False, False)),
+        ("9.21.0", (True, False, True)),
+        ("11.49.9", (True, False, True)),
+        ("11.50.0", (True, True, True)),
+        ("12.3.0", (True, True, True)),
+        ("12.4.0", (True, True, False)),
+        ("13.0.0", (True, True, False)),
+        ("dev-main", (True, True, None)),
+        ("12.x-dev", (True, True, False)),
+        (None, (True, True, None)),
+    ],
+)
+def test_what_a_version_can_do(version: str | None, known: tuple[bool, bool, bool | None]) -> None:
+    assert (has_list(version), has_json_list(version), tells_failures(version)) == known
+
+
+def test_commands_exist_in_the_version_they_are_for() -> None:
+    assert interrupt_command("10.14.1") is None
+    assert interrupt_command("10.15.0") == ("php", "artisan", "schedule:interrupt")
+    assert interrupt_command(None, ("/usr/bin/php8.3", "artisan")) == (
+        "/usr/bin/php8.3",
+        "artisan",
+        "schedule:interrupt",
+    )
+    assert clear_command("8.77.0") == ("php", "artisan", "cache:clear")
+    assert clear_command("8.78.0") == ("php", "artisan", "schedule:clear-cache")
