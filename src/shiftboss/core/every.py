@@ -36,12 +36,12 @@ def parse_duration(text: str) -> int:
 
 def next_instant(seconds: int, after: float) -> int:
     """Return the first instant of this interval that is strictly later than `after` (seconds, UTC)."""
-    return ANCHOR + (floor((after - ANCHOR) / seconds) + 1) * seconds
+    return ANCHOR + ((floor(after) - ANCHOR) // seconds + 1) * seconds
 
 
 def previous_instant(seconds: int, before: float) -> int:
     """Return the last instant of this interval that is strictly earlier than `before` (seconds, UTC)."""
-    return ANCHOR + (ceil((before - ANCHOR) / seconds) - 1) * seconds
+    return ANCHOR + ((ceil(before) - 1 - ANCHOR) // seconds) * seconds
 
 
 def duration_text(seconds: int) -> str:

@@ -8,8 +8,9 @@ from shiftboss.host.machine import Machine
 def choose_backend(machine: Machine, site: Site, kind: UnitKind) -> str:
     """Return the backend for units of this kind that name none themselves.
 
-    What config.toml says; else for workers the Supervisor of a server, if it has one, and our own engine where
-    nothing is installed or where we are not root. Raises HostError if schedules have no cron.
+    What config.toml says; else Supervisor for workers and cron for schedules if the server has them, and our own
+    engine where nothing is installed or where we are not root. Raises HostError if a Supervisor that is named is not
+    there.
     """
     configured = site.worker_backend if kind == "worker" else site.schedule_backend
     if configured:
@@ -30,9 +31,4 @@ def _found_for_workers(machine: Machine, site: Site) -> str:
 
 
 def _found_for_schedules(machine: Machine, site: Site) -> str:
-    if machine.files.stat(site.cron_dir) is None:
-        raise HostError(
-            f"cannot find cron on this server: there is no directory {site.cron_dir}",
-            hint="Install it: apt-get install cron (or set cron.dir in config.toml).",
-        )
-    return "cron"
+    return "cron" if site.system and machine.files.stat(site.cron_dir) is not None else "native"
