@@ -15,6 +15,7 @@ from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_
 from shiftboss.core.cron_lint import Finding, lint
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
+from shiftboss.core.isolation import refuse_bounds
 from shiftboss.core.managed import belongs_to
 from shiftboss.core.plan import Override, Plan, merge
 from shiftboss.core.spec import Project, Schedule, Unit, UnitKind
@@ -125,6 +126,7 @@ def _require_cron(wanted: Wanted, answers: Answers) -> None:
 
 def _examine(schedule: Schedule, answers: Answers) -> tuple[str, ...]:
     """Return what the user should know of a schedule; raise UserError if cron would not run it as it reads."""
+    refuse_bounds(schedule)
     _refuse_times(schedule)
     findings = lint(schedule.cron, DIALECT)
     fatal = [finding for finding in findings if finding.fatal]

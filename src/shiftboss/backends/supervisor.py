@@ -20,6 +20,7 @@ from shiftboss.core.facts import (
     Query,
     StatPath,
 )
+from shiftboss.core.isolation import refuse_bounds
 from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.names import address
 from shiftboss.core.plan import (
@@ -90,6 +91,8 @@ class SupervisorBackend:
         """
         seen = see(wanted, answers, override)
         workers = workers_of(wanted)
+        for worker in workers:
+            refuse_bounds(worker)
         logs = prepare_logs(wanted, _log_paths(workers), answers, writer="root")
         blocked = {conflict.target for conflict in logs.conflicts}
         parts = [

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from shiftboss.core.errors import UserError
 from shiftboss.core.limits import Ground, fallbacks, rlimits, v1_values, v2_values, within
 from shiftboss.core.spec import Isolation, IsolationLevel, Project, Site, Unit
 from shiftboss.core.wire import Confinement, Entry
@@ -138,6 +139,18 @@ def needs_launcher(unit: Unit) -> bool:
         or (asked.level and asked.level != "none")
         or asked.no_new_privs
         or asked.private_network
+    )
+
+
+def refuse_bounds(unit: Unit) -> None:
+    """Raise UserError for limits or isolation on a backend that cannot hold them: they must not be passed over."""
+    if not needs_launcher(unit):
+        return
+    budget = unit.project.budget != type(unit.project.budget)()
+    what = f"the budget of {unit.project.name}" if budget else f"limits or isolation of {unit.address}"
+    raise UserError(
+        f"{unit.backend} cannot hold {what}",
+        hint=f'Let our own engine run it: backend = "native" of {unit.address} in the project\'s file, then: shiftboss apply',
     )
 
 

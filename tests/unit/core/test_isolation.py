@@ -1,9 +1,21 @@
 """Levels of isolation and the steps they become; what a machine or a layout cannot give."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from shiftboss.core import wire
-from shiftboss.core.isolation import Places, confined, level_of, needs_launcher, places, shortfalls, steps
+from shiftboss.core.errors import UserError
+from shiftboss.core.isolation import (
+    Places,
+    confined,
+    level_of,
+    needs_launcher,
+    places,
+    refuse_bounds,
+    shortfalls,
+    steps,
+)
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker
 
@@ -122,6 +134,8 @@ def test_shortfalls_name_what_a_machine_lacks() -> None:
 )
 def test_the_launcher_is_needed_for_limits_and_isolation_only(unit: Worker, needed: bool) -> None:
     assert needs_launcher(unit) is needed
+    with pytest.raises(UserError, match="cannot hold") if needed else nullcontext():
+        refuse_bounds(unit)
 
 
 def test_a_confined_entry_survives_the_manifest() -> None:
