@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.e2e.laravel import laravel_project
 from tests.e2e.refusals import WRONG_USE, assert_refused
 from tests.e2e.server import Server, TestProject, on_native
 from tests.waiting import wait_until
@@ -122,3 +123,24 @@ def test_the_second_time_nothing_changes(project: TestProject) -> None:
     answer = server.ok(*words)
     assert server.snapshot() == before
     assert answer.stdout.startswith("nothing to change\n"), answer
+
+
+def test_the_laravel_scheduler_runs_each_minute_and_by_hand_as_the_project_user(server: Server) -> None:
+    server.schedules = "native"
+    server.write_config()
+    project = laravel_project(server)
+    name = f"{project.name}/scheduler"
+
+    answer = server.ok("cron", project.name)
+
+    assert f"schedule {name}" in answer.stdout
+    heartbeat = project.root / "shared" / "storage" / "app" / "heartbeat.log"
+    assert server.ok("run", name).stdout.strip().endswith(f"{name}: ran")
+    assert heartbeat.owner() == project.user
+    wait_until(
+        lambda: any(row["outcome"] == "ran" and not row["cause"] for row in history(project)),
+        75,
+        what="the run of the next minute",
+    )
+    [schedule] = json.loads(server.ok("status", "--json").stdout)["projects"][0]["schedules"]
+    assert schedule["last"]["outcome"] == "ran"
