@@ -56,6 +56,8 @@ def assert_everything_was_shown(output: str) -> None:
         r"it was started again: pid (\d+) -> (?!\1)\d+",
         r"all 1000 e-mails are in the outbox, none lost",
         r"newsletter/queue:1 .*KILL",
+        r"\d+ of 1000 e-mails are sent\n--- run \d+ of newsletter/report ended",
+        r"newsletter/report: ran",
         r"newsletter/web:1: pid (\d+) -> (?!\1)\d+",
         r"the page is that of release 2",
         r"everything is stopped after [\d.]+ s, and every file is removed",

@@ -20,7 +20,7 @@ def occurrence_line(occurrence: Occurrence, zone: tzinfo) -> str:
     times = "" if occurrence.times == 1 else f" ({_count(occurrence)} until {_moment(occurrence.last, zone)})"
     run = f", run {occurrence.run}" if occurrence.run else ""
     words = f": {occurrence.reason}" if occurrence.reason else ""
-    took = _took(occurrence)
+    took = f", after {_took(occurrence)}" if _took(occurrence) else ""
     return f"{_moment(occurrence.due, zone)}  {occurrence.target}  {outcome(occurrence)}{took}{run}{times}{words}"
 
 
@@ -74,10 +74,9 @@ def explained(occurrence: Occurrence, zone: tzinfo) -> list[str]:
             if occurrence.lateness and occurrence.lateness >= 0.1
             else ""
         )
+        took = f", took {_took(occurrence)}" if _took(occurrence) else ""
         memory = f", {size(occurrence.memory_bytes)} of memory at most" if occurrence.memory_bytes else ""
-        found.append(
-            f"Run {occurrence.run} began at {_moment(occurrence.began, zone)}{late}{_took(occurrence)}{memory}."
-        )
+        found.append(f"Run {occurrence.run} began at {_moment(occurrence.began, zone)}{late}{took}{memory}.")
     if occurrence.excerpt:
         found += ["The end of its output:", *(f"  {line}" for line in occurrence.excerpt.splitlines())]
     if occurrence.run:
@@ -107,7 +106,7 @@ def _took(occurrence: Occurrence) -> str:
     if occurrence.began is None or occurrence.ended is None:
         return ""
     seconds = occurrence.ended - occurrence.began
-    return f", after {seconds:.1f} s" if seconds < 60 else f", after {duration(seconds)}"
+    return f"{seconds:.2f} s" if seconds < 60 else duration(seconds)
 
 
 def _moment(at: float, zone: tzinfo) -> str:

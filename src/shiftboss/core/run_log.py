@@ -14,7 +14,7 @@ def header(address: str, run: int, began: float, cause: str, zone: tzinfo) -> st
 
 def footer(address: str, run: int, ended: float, words: str, seconds: float, zone: tzinfo) -> str:
     """Return the line after the output of a run: how it ended, and after how many seconds."""
-    return f"--- run {run} of {address} ended {_time(ended, zone)}: {_plain(words)} after {seconds:.1f} s ---"
+    return f"--- run {run} of {address} ended {_time(ended, zone)}: {_plain(words)} after {seconds:.2f} s ---"
 
 
 def output_of(lines: Iterable[str], run: int) -> list[str]:

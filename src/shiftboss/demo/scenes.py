@@ -42,6 +42,10 @@ def show(server: Server) -> None:
     shiftboss(server, "status")
     shiftboss(server, "history", "newsletter/queue")
 
+    say("a schedule: each of its times is accounted for, and it can be run by hand")
+    shiftboss(server, "run", "newsletter/report")
+    shiftboss(server, "why", "newsletter/report")
+
     say("a new release")
     deploy(server, "2")
     shiftboss(server, "restart", "newsletter")

@@ -32,6 +32,7 @@ run = "run"
 
 [backend]
 workers = "native"
+schedules = "native"
 """
 
 PROJECT_FILE = """\
@@ -50,6 +51,10 @@ app = "tasks.huey"
 workers = 4              # threads in each process
 max_delay = 0.3
 no_periodic = true
+
+[schedules.report]       # how far the work is, told in its log
+every = "15s"
+command = "python3 report.py"
 """
 
 # root who types a command of somebody else's demo
