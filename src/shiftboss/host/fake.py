@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import EngineAccount, Finished, Listener, Usage
+from shiftboss.core.errors import HostError
+from shiftboss.core.facts import EngineAccount, Finished, GroupFacts, Listener, Usage
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
 from shiftboss.host.fake_engine import FakeEngine, FakeEngines
@@ -33,15 +34,22 @@ _DIRECTORIES = (
 )
 _EXECUTE = 1
 ENGINE = (53_970, 53_970)
+_FIRST_SYSTEM_UID = 900
 
 Answer = Finished | Callable[[tuple[str, ...]], Finished]
 
 
 class FakeAccounts:
-    """The `Accounts` port: `users` by name; the program runs as `account`."""
+    """The `Accounts` port: `users` by name; the program runs as `account`.
+
+    `listed` are members of groups beside those whose primary group it is, by the group's name; `complaint` is what
+    stands in the way of a new account.
+    """
 
     def __init__(self, account: Account) -> None:
         self.users = {account.name: account}
+        self.listed: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.complaint = ""
         self._own = account
 
     def add(self, name: str, uid: int, *, home: str = "") -> Account:
@@ -51,6 +59,20 @@ class FakeAccounts:
 
     def by_name(self, name: str) -> Account | None:
         return self.users.get(name)
+
+    def create(self, name: str, home: str) -> Account:
+        if self.complaint:
+            raise HostError(f"cannot create user {name}: {self.complaint}", hint="See useradd(8).")
+        return self.add(name, _FIRST_SYSTEM_UID + len(self.users), home=home)
+
+    def groups(self) -> tuple[GroupFacts, ...]:
+        gids = {account.group: account.gid for account in self.users.values()}
+        gids |= {name: gid for name, (gid, _) in self.listed.items()}
+        return tuple(GroupFacts(name, gid, self._members(name, gid)) for name, gid in sorted(gids.items()))
+
+    def _members(self, name: str, gid: int) -> tuple[str, ...]:
+        listed = self.listed.get(name, (gid, ()))[1]
+        return tuple(sorted({*listed, *(user.name for user in self.users.values() if user.gid == gid)}))
 
     def own(self) -> Account:
         return self._own

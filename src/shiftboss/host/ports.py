@@ -13,6 +13,7 @@ from shiftboss.core.facts import (
     EngineAccount,
     EngineFacts,
     Finished,
+    GroupFacts,
     Listener,
     PathFacts,
     PathType,
@@ -107,6 +108,17 @@ class Accounts(Protocol):
 
     def by_name(self, name: str) -> Account | None:
         """Return the account, None if there is none of that name."""
+        ...
+
+    def create(self, name: str, home: str) -> Account:
+        """Create a system account that nobody can log in to, with a group of its own name; return it.
+
+        Its home is not made. HostError if the machine refuses, also if user or group exist already.
+        """
+        ...
+
+    def groups(self) -> tuple[GroupFacts, ...]:
+        """Return every group of the local databases with its members, sorted by name."""
         ...
 
     def own(self) -> Account:
