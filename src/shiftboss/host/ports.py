@@ -52,6 +52,14 @@ class Files(Protocol):
         """Return owner, mode and type of a path, None if there is nothing."""
         ...
 
+    def survey(self, account: Account, directory: str) -> dict[str, PathFacts]:
+        """Return the facts of a project's directory and of its entries, by path, with no more rights than `account`.
+
+        At most 2000 entries; links among them are not followed, nor are those on the way that a stranger made.
+        Empty if there is no such directory or the account cannot read it.
+        """
+        ...
+
     def modified(self, path: str) -> float | None:
         """Return when a regular file with content was last written (epoch seconds), None if it was not."""
         ...
