@@ -57,6 +57,7 @@ def reached(shown: Shown, *, resilient: bool = False) -> tuple[click.Command, Ma
     """Walk a command line down the command tree; return where it ends, and its values. Raises UsageError."""
     command, words = PROGRAMS[shown.program], list(shown.words)
     while isinstance(command, click.Group):
+        # click keeps the first help option it makes, and `-h` comes from these settings
         context = click.Context(command, info_name=shown.program, **command.context_settings)
         _, rest, _ = command.make_parser(context).parse_args(words)
         if not rest:

@@ -37,6 +37,7 @@ COMMANDS = {
     "top": ("cmd_top", "Show what the workers use, the busiest first."),
     "next": ("cmd_next", "Show what runs next, of all schedules."),
     "explain": ("cmd_explain", "Explain a cron expression in plain words."),
+    "doctor": ("cmd_doctor", "Find what is wrong or will go wrong, with the mend."),
     "up": ("cmd_up", "Run the native backend in the foreground."),
     "service": ("cmd_service", "Run the native backend at boot, as a systemd service."),
     "project": ("cmd_project", "Register, list and forget projects."),

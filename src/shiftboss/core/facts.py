@@ -20,6 +20,14 @@ class PathFacts(Struct, frozen=True):
     type: PathType
 
 
+class GroupFacts(Struct, frozen=True):
+    """A Unix group. `members` are all its users by name: those listed, and those who have it as primary group."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...] = ()
+
+
 class ProcessFacts(Struct, frozen=True):
     """One process as Supervisor reports it (XML-RPC getProcessInfo); times are epoch seconds, 0 for never."""
 

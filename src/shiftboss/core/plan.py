@@ -18,6 +18,29 @@ class MakeDirectory(Struct, frozen=True):
     kind = "make-directory"
 
 
+class CreateUser(Struct, frozen=True):
+    """Create a system account without a login, with a group of its own name; it must not exist yet."""
+
+    target: str
+    user: str
+    home: str
+    kind = "create-user"
+
+
+class FurnishDirectory(Struct, frozen=True):
+    """Create a directory (parents too) for an account that this plan may only just have made; see MakeDirectory.
+
+    `group` is the account whose group it gets; `owner` is an account too, "" for root.
+    """
+
+    target: str
+    path: str
+    owner: str
+    group: str
+    mode: int
+    kind = "make-directory"
+
+
 class CreateFile(Struct, frozen=True):
     """Create an empty file with this owner and mode, never through a link; an existing one is left as it is."""
 
@@ -110,6 +133,8 @@ class StartProcess(Struct, frozen=True):
 
 Action = (
     MakeDirectory
+    | CreateUser
+    | FurnishDirectory
     | CreateFile
     | ChangeOwner
     | WriteFile

@@ -7,6 +7,8 @@ from shiftboss.core.plan import (
     Action,
     ChangeOwner,
     CreateFile,
+    CreateUser,
+    FurnishDirectory,
     MakeDirectory,
     Plan,
     ReloadEngine,
@@ -32,8 +34,8 @@ def _line(action: Action) -> str:
             return f"{'create' if action.before is None else 'change'} {action.path}"
         case RemoveFile():
             return f"remove {action.path}"
-        case MakeDirectory() | CreateFile():
-            return f"create {action.path} (mode {action.mode:o})"
+        case CreateUser() | FurnishDirectory() | MakeDirectory() | CreateFile():
+            return _creation(action)
         case ChangeOwner():
             return f"give {action.path} to the engine that writes the logs (mode {action.mode:o})"
         case ReloadEngine():
@@ -48,6 +50,14 @@ def _reload_line(action: ReloadEngine) -> str:
     starts = f"start {', '.join(action.starts)}" if action.starts else ""
     schedules = f"schedule {', '.join(action.schedules)}" if action.schedules else ""
     return "; ".join(part for part in (starts, schedules) if part)
+
+
+def _creation(action: CreateUser | FurnishDirectory | MakeDirectory | CreateFile) -> str:
+    if isinstance(action, CreateUser):
+        return f"create the user and group {action.user} (system account, no login, home {action.home})"
+    if isinstance(action, FurnishDirectory):
+        return f"create {action.path} ({action.owner or 'root'}:{action.group}, mode {action.mode:o})"
+    return f"create {action.path} (mode {action.mode:o})"
 
 
 def _group_line(action: UpdateGroup) -> str:

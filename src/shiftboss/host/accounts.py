@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Iterator
 
 from shiftboss.core.errors import HostError
-from shiftboss.core.facts import EngineAccount
+from shiftboss.core.facts import EngineAccount, GroupFacts
 from shiftboss.core.spec import Account
 from shiftboss.host.engine_account import engine_identity
 
@@ -27,6 +27,29 @@ class RealAccounts:
             return grp.getgrnam(name).gr_gid
         except (KeyError, ValueError):
             return None
+
+    def create(self, name: str, home: str) -> Account:
+        from shiftboss.host.account_creation import create_account
+
+        create_account(name, home)
+        _groups.cache_clear()
+        created = self.by_name(name)
+        if created is None:
+            raise HostError(
+                f"cannot find the user {name} that was just created",
+                hint="See how users are looked up here: the line passwd in /etc/nsswitch.conf.",
+            )
+        return created
+
+    def groups(self) -> tuple[GroupFacts, ...]:
+        primary: dict[int, list[str]] = {}
+        for user in pwd.getpwall():
+            primary.setdefault(user.pw_gid, []).append(user.pw_name)
+        found = [
+            GroupFacts(g.gr_name, g.gr_gid, tuple(sorted({*g.gr_mem, *primary.get(g.gr_gid, ())})))
+            for g in grp.getgrall()
+        ]
+        return tuple(sorted(found, key=lambda group: group.name))
 
     def own(self) -> Account:
         uid = os.geteuid()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from shiftboss.core.facts import EngineAccount, Finished, Listener, Running, Usage
+from shiftboss.core.errors import HostError
+from shiftboss.core.facts import EngineAccount, Finished, GroupFacts, Listener, Running, Usage
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
@@ -34,16 +35,23 @@ _DIRECTORIES = (
 )
 _EXECUTE = 1
 ENGINE = (53_970, 53_970)
+_FIRST_SYSTEM_UID = 900
 
 Answer = Finished | Callable[[tuple[str, ...]], Finished]
 
 
 class FakeAccounts:
-    """The `Accounts` port: `users` and further `groups` by name; the program runs as `account`."""
+    """The `Accounts` port: `users` and further groups (`gids`) by name; the program runs as `account`.
+
+    `listed` are members of groups beside those whose primary group it is, by the group's name; `complaint` is what
+    stands in the way of a new account.
+    """
 
     def __init__(self, account: Account) -> None:
         self.users = {account.name: account}
-        self.groups: dict[str, int] = {}
+        self.gids: dict[str, int] = {}
+        self.listed: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.complaint = ""
         self._own = account
 
     def add(self, name: str, uid: int, *, home: str = "") -> Account:
@@ -56,7 +64,21 @@ class FakeAccounts:
 
     def group(self, name: str) -> int | None:
         owner = self.users.get(name)  # each has a group of its own
-        return self.groups.get(name, owner.gid if owner else None)
+        return self.gids.get(name, owner.gid if owner else None)
+
+    def create(self, name: str, home: str) -> Account:
+        if self.complaint:
+            raise HostError(f"cannot create user {name}: {self.complaint}", hint="See useradd(8).")
+        return self.add(name, _FIRST_SYSTEM_UID + len(self.users), home=home)
+
+    def groups(self) -> tuple[GroupFacts, ...]:
+        gids = {account.group: account.gid for account in self.users.values()}
+        gids |= {name: gid for name, (gid, _) in self.listed.items()}
+        return tuple(GroupFacts(name, gid, self._members(name, gid)) for name, gid in sorted(gids.items()))
+
+    def _members(self, name: str, gid: int) -> tuple[str, ...]:
+        listed = self.listed.get(name, (gid, ()))[1]
+        return tuple(sorted({*listed, *(user.name for user in self.users.values() if user.gid == gid)}))
 
     def own(self) -> Account:
         return self._own

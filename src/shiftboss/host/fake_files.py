@@ -147,6 +147,18 @@ class FakeFiles:
             raise refused("look at", path, error) from error
         return PathFacts(node.uid, node.gid, node.mode, node.type)
 
+    def survey(self, account: Account, directory: str) -> dict[str, PathFacts]:
+        user = self._own if self._own.uid else account
+        try:
+            place = self._beneath(directory)
+            _require(self._nodes[place], user, _READ)
+        except OSError:
+            return {}
+        inside = [path for path in self._nodes if posixpath.dirname(path) == place and path != place]
+        names = {directory: place} | {f"{directory}/{posixpath.basename(path)}": path for path in inside}
+        nodes = {name: self._nodes[path] for name, path in names.items()}
+        return {name: PathFacts(node.uid, node.gid, node.mode, node.type) for name, node in nodes.items()}
+
     def modified(self, path: str) -> float | None:
         self._faults.reach("files.modified", path)
         try:

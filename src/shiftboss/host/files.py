@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import fnmatch
+import itertools
 import os
 import secrets
 import stat
@@ -17,6 +18,7 @@ from shiftboss.host.accounts import acting_as
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not make us wait
 LIMIT = 1024 * 1024
 MAX_LINKS = 20
+_MOST_ENTRIES = 2000
 
 
 class RealFiles:
@@ -63,7 +65,18 @@ class RealFiles:
             return None
         except OSError as error:
             raise refused("look at", path, error) from error
-        return PathFacts(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode), _path_type(facts.st_mode))
+        return _facts(facts)
+
+    def survey(self, account: Account, directory: str) -> dict[str, PathFacts]:
+        found = {}
+        try:
+            with acting_as(account), beneath(directory) as descriptor, os.scandir(descriptor) as entries:
+                found[directory] = _facts(os.fstat(descriptor))
+                for entry in itertools.islice(entries, _MOST_ENTRIES):
+                    found[f"{directory}/{entry.name}"] = _facts(entry.stat(follow_symlinks=False))
+        except OSError:
+            return found
+        return found
 
     def modified(self, path: str) -> float | None:
         try:
@@ -331,6 +344,10 @@ def _own(descriptor: int, uid: int, gid: int, mode: int) -> None:
 def _require_regular(parent: int, name: str, path: str) -> None:
     if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
         raise OSError(errno.ELOOP, "it is a link or no regular file", path)
+
+
+def _facts(found: os.stat_result) -> PathFacts:
+    return PathFacts(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), _path_type(found.st_mode))
 
 
 def _path_type(mode: int) -> PathType:

@@ -14,6 +14,7 @@ from shiftboss.core.facts import (
     EngineFacts,
     EngineSchedule,
     Finished,
+    GroupFacts,
     Listener,
     PathFacts,
     PathType,
@@ -52,6 +53,14 @@ class Files(Protocol):
 
     def stat(self, path: str) -> PathFacts | None:
         """Return owner, mode and type of a path, None if there is nothing."""
+        ...
+
+    def survey(self, account: Account, directory: str) -> dict[str, PathFacts]:
+        """Return the facts of a project's directory and of its entries, by path, with no more rights than `account`.
+
+        At most 2000 entries; links among them are not followed, nor are those on the way that a stranger made.
+        Empty if there is no such directory or the account cannot read it.
+        """
         ...
 
     def modified(self, path: str) -> float | None:
@@ -114,6 +123,17 @@ class Accounts(Protocol):
 
     def group(self, name: str) -> int | None:
         """Return the id of a group, None if there is none of that name."""
+        ...
+
+    def create(self, name: str, home: str) -> Account:
+        """Create a system account that nobody can log in to, with a group of its own name; return it.
+
+        Its home is not made. HostError if the machine refuses, also if user or group exist already.
+        """
+        ...
+
+    def groups(self) -> tuple[GroupFacts, ...]:
+        """Return every group of the local databases with its members, sorted by name."""
         ...
 
     def own(self) -> Account:

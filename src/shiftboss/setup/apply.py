@@ -11,6 +11,8 @@ from shiftboss.core.plan import (
     ChangeOwner,
     Conflict,
     CreateFile,
+    CreateUser,
+    FurnishDirectory,
     MakeDirectory,
     Plan,
     ReloadEngine,
@@ -18,9 +20,9 @@ from shiftboss.core.plan import (
     UpdateGroup,
     WriteFile,
 )
-from shiftboss.core.spec import Site
+from shiftboss.core.spec import Account, Site
 from shiftboss.host.machine import Machine
-from shiftboss.host.ports import Engine, Files, Supervisor
+from shiftboss.host.ports import Engine, Supervisor
 from shiftboss.setup.file_changes import FileAction, FileChanges, require_unchanged, staged
 from shiftboss.setup.live import START_HINT
 from shiftboss.setup.progress import Progress
@@ -44,7 +46,7 @@ def perform(machine: Machine, site: Site, plan: Plan, progress: Progress) -> Non
     _require_acceptable(machine, site, files)
     _require_engine(machine, site, plan.actions)
     with staged(machine.files, site, [*begun(machine.files, site, groups), *files]) as changes:
-        _make_places(machine.files, plan.actions)
+        _make_places(machine, plan.actions)
         changes.commit()
         crontabs = [action.path for action in files if _is_crontab(site, action)]
         try:
@@ -98,14 +100,32 @@ def _is_crontab(site: Site, action: FileAction) -> bool:
     return os.path.dirname(action.path) == site.cron_dir
 
 
-def _make_places(files: Files, actions: Iterable[Action]) -> None:
+def _make_places(machine: Machine, actions: Iterable[Action]) -> None:
+    files = machine.files
     for action in actions:
-        if isinstance(action, MakeDirectory):
+        if isinstance(action, CreateUser):
+            machine.accounts.create(action.user, action.home)
+        elif isinstance(action, FurnishDirectory):
+            _furnish(machine, action)
+        elif isinstance(action, MakeDirectory):
             files.make_directory(action.path, action.uid, action.gid, action.mode)
         elif isinstance(action, CreateFile):
             files.create_file(action.path, action.uid, action.gid, action.mode)
         elif isinstance(action, ChangeOwner):
             files.change_owner(action.path, action.type, action.uid, action.gid, action.mode)
+
+
+def _furnish(machine: Machine, action: FurnishDirectory) -> None:
+    group = _required(machine, action.group)
+    uid = _required(machine, action.owner).uid if action.owner else 0
+    machine.files.make_directory(action.path, uid, group.gid, action.mode)
+
+
+def _required(machine: Machine, name: str) -> Account:
+    account = machine.accounts.by_name(name)
+    if account is None:
+        raise HostError(f"there is no user {name} any more", hint="Run the command again.")
+    return account
 
 
 def _reread(machine: Machine, site: Site, groups: list[UpdateGroup], changes: FileChanges) -> None:

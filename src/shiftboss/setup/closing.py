@@ -10,9 +10,10 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup.change import Change
 from shiftboss.setup.doubles import SchedulerDoubles, runs_scheduler
 from shiftboss.setup.due import next_runs
+from shiftboss.setup.mail import mail_trouble
 
 # systemd units and init scripts, as Debian and others call them; and what makes them start at boot
-_SERVICES = {
+SERVICES = {
     "supervisor": (("supervisor", "supervisord"), "systemctl enable supervisor"),
     "cron": (("cron", "crond", "cronie"), "systemctl enable cron"),
     "native": (("shiftboss",), "shiftboss service install"),
@@ -30,6 +31,9 @@ def closing_lines(machine: Machine, change: Change) -> tuple[str, ...]:
             doubled = SchedulerDoubles(machine, change.site).of(resolved.units)
             lines += [f"note: {text}" for text in doubled]
     lines += _rotated_twice(machine, change.site, units)
+    lines += [
+        f"note: {text}" for text in dict.fromkeys(mail_trouble(machine, unit) for unit in units) if text
+    ]
     return (*lines, *_boot(machine, {unit.backend for unit in change.concerned}))
 
 
@@ -58,7 +62,7 @@ def _rotated_twice(machine: Machine, site: Site, units: tuple[Unit, ...]) -> lis
 
 
 def _boot(machine: Machine, backends: set[str]) -> Iterator[str]:
-    for backend in sorted(backends & _SERVICES.keys()):
-        services, mend = _SERVICES[backend]
+    for backend in sorted(backends & SERVICES.keys()):
+        services, mend = SERVICES[backend]
         if machine.boot.starts(services) is False:
             yield f"note: {backend} does not start at boot; to change that: {mend}"

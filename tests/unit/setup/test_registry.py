@@ -3,10 +3,15 @@
 import pytest
 from tests.shop import PROJECT_FILE, QUEUE, ROOT, Shop
 
-from shiftboss.core.errors import HostError, UserError
-from shiftboss.core.facts import Finished
+from shiftboss.core.errors import HostError, ShiftbossError, UserError
+from shiftboss.core.facts import PathFacts
+from shiftboss.core.plan_text import plan_lines
+from shiftboss.core.spec import Account
+from shiftboss.host.fake import fake_machine
 from shiftboss.setup.apply import perform
-from shiftboss.setup.registry import Registration, forget, register
+from shiftboss.setup.catalog import load_catalog
+from shiftboss.setup.registry import Registration, forget, left_of, register
+from shiftboss.setup.site import load_site
 
 
 def add(shop: Shop, wanted: Registration) -> None:
@@ -63,34 +68,73 @@ def test_a_directory_or_user_that_is_missing_is_told() -> None:
     assert shop.machine.files.snapshot() == before
 
 
-def test_a_user_is_created_without_a_login() -> None:
+def test_user_group_and_directories_are_created_once() -> None:
     shop = Shop()
-    shop.machine.commands.install("/usr/sbin/useradd")
-    shop.machine.files.directory("/srv/blog")
+    files = shop.machine.files
+    wanted = Registration("blog", root="/srv/blog", create_user=True)
+    plan = register(shop.machine, shop.site, shop.catalog, wanted)
+    assert shop.machine.accounts.by_name("blog_user") is None, "a plan changes nothing"
+    assert plan_lines(plan) == (
+        "create the user and group blog_user (system account, no login, home /srv/blog)",
+        "create /srv/blog (root:blog_user, mode 750)",
+        "create /srv/blog/releases (root:blog_user, mode 750)",
+        "create /srv/blog/shared (blog_user:blog_user, mode 2770)",
+        "create /infra/logs/projects/blog (root:blog_user, mode 2750)",
+        "create /etc/shiftboss/projects/blog.toml",
+    )
 
-    def useradd(argv: tuple[str, ...]) -> Finished:
-        shop.machine.accounts.add(argv[-1], 1700)
-        return Finished(0)
+    add(shop, wanted)
 
-    shop.machine.commands.answers["useradd"] = useradd
+    account = shop.machine.accounts.by_name("blog_user")
+    assert account is not None
+    assert account.home == "/srv/blog"
+    assert files.stat("/srv/blog") == PathFacts(0, account.gid, 0o750, "directory")
+    assert files.stat("/srv/blog/shared") == PathFacts(account.uid, account.gid, 0o2770, "directory")
+    assert files.stat("/infra/logs/projects/blog") == PathFacts(0, account.gid, 0o2750, "directory")
+    assert register(shop.machine, shop.site, shop.catalog, wanted).actions == ()
+
+
+def test_directories_that_are_there_stay_as_they_are() -> None:
+    shop = Shop()
+    shop.machine.files.directory("/srv/blog", uid=7, gid=8, mode=0o755)
     add(shop, Registration("blog", root="/srv/blog", create_user=True))
-
-    (argv,) = shop.machine.commands.ran
-    assert argv == ("useradd", "--user-group", "--no-create-home", "--home-dir", "/srv/blog",
-                    "--shell", "/usr/sbin/nologin", "--", "blog_user")  # fmt: skip
-    add(shop, Registration("blog", create_user=True))
-    assert len(shop.machine.commands.ran) == 1, "a user that is there is not created again"
+    assert shop.machine.files.stat("/srv/blog") == PathFacts(7, 8, 0o755, "directory")
 
 
-def test_a_user_that_cannot_be_created_is_told() -> None:
+def test_a_user_that_cannot_be_had_is_told_and_nothing_is_changed() -> None:
     shop = Shop()
-    shop.machine.commands.install("/usr/sbin/useradd")
-    shop.machine.commands.answers["useradd"] = Finished(3, stderr="useradd: invalid user name '-r'\n")
+    accounts = shop.machine.accounts
+    accounts.add("alice", 1001, home="/home/alice")
+    accounts.listed["docker"] = (999, ())
 
-    with pytest.raises(HostError, match=r"^cannot create user -r: useradd: invalid user name '-r'$") as error:
-        add(shop, Registration("shop", user="-r", create_user=True))
-    assert error.value.hint
+    def refusal(user: str) -> str:
+        with pytest.raises(ShiftbossError) as error:
+            add(shop, Registration("shop", user=user, create_user=True))
+        assert error.value.hint.endswith((".", ")", user))
+        return error.value.message
+
+    assert refusal("-r") == "cannot create user '-r': that is no name for one"
+    assert refusal("1000") == "cannot create user '1000': that is no name for one"
+    assert refusal("alice") == "cannot create user alice: it exists already, with the home /home/alice"
+    assert refusal("root") == "cannot make root the user of project shop: it is root"
+    assert "there is a group of that name already" in refusal("docker")
+    accounts.complaint = "this server has no useradd"
+    assert refusal("www") == "cannot create user www: this server has no useradd"
     assert shop.machine.files.node(PROJECT_FILE) is None
+    assert shop.machine.accounts.by_name("www") is None
+
+
+def test_only_root_creates_users() -> None:
+    machine = fake_machine(Account("ann", 1000, 1000, "ann", "/home/ann"))
+    site = load_site(machine.files, machine.accounts, config=None, environ={})
+    with pytest.raises(HostError, match=r"^cannot create user ann: only root can$"):
+        register(machine, site, load_catalog(machine.files, site), Registration("blog", create_user=True))
+
+
+def test_what_a_forgotten_project_leaves_is_told() -> None:
+    shop = Shop()
+    add(shop, Registration("shop"))
+    assert str(left_of(shop.machine, shop.site, shop.catalog, "shop")) == f"the user shop_user, {ROOT}"
 
 
 def test_a_project_is_forgotten_when_it_runs_nothing() -> None:

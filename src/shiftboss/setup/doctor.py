@@ -1,0 +1,184 @@
+"""`shiftboss doctor`: gathers facts about projects and server, and lets the rules of core judge them."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from shiftboss.backends.cron_line import crontab_path
+from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
+from shiftboss.core.doctor_doubles import double_findings
+from shiftboss.core.doctor_paths import path_findings
+from shiftboss.core.doctor_service import Services, service_findings
+from shiftboss.core.errors import HostError, ShiftbossError
+from shiftboss.core.facts import PathFacts
+from shiftboss.core.managed import read_seal
+from shiftboss.core.spec import Project, Site, Unit
+from shiftboss.host.machine import Machine
+from shiftboss.setup.catalog import Catalog, Entry
+from shiftboss.setup.closing import SERVICES
+from shiftboss.setup.mail import mail_trouble
+from shiftboss.setup.units import forgotten_project, resolve
+from shiftboss.version import VERSION
+
+_SUDOERS, _SUDOERS_D = "/etc/sudoers", "/etc/sudoers.d"
+_LEVELS = ("problem", "caution", "note")
+
+
+def examine(machine: Machine, site: Site, catalog: Catalog, name: str | None) -> tuple[Finding, ...]:
+    """Return what is wrong with one project, or with all and the server itself; the worst first.
+
+    Nothing is changed, nothing of a project runs as root. Raises UserError for a project that there is not.
+    """
+    if name is not None:
+        catalog.require(name)
+    tenants = [_tenant(machine, site, project, entry) for project, entry in sorted(catalog.entries.items())]
+    server = _server(machine, site)
+    asked = [tenant for tenant in tenants if name in (None, tenant.project.name)]
+    found = [f for f in account_findings(tenants, server) if name in (None, f.target)]
+    for tenant in asked:
+        found += path_findings(tenant, server)
+        found += _of_units(machine, site, catalog.entries[tenant.project.name], tenant)
+    if name is None:
+        found += [_broken(error) for error in catalog.errors.values()]
+    found += service_findings(_services(machine, site, catalog, name))
+    return tuple(sorted(dict.fromkeys(found), key=lambda f: _LEVELS.index(f.level)))
+
+
+def _broken(error: ShiftbossError) -> Finding:
+    return Finding("problem", "config", "shiftboss", f"{error}. {error.hint}")
+
+
+def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
+    project = forgotten_project(machine, site, name, entry.tables)
+    if project.account.uid < 0:
+        return Tenant(project, known=False)
+    writers = set(_backends(site, entry))
+    entries = dict(_surveyed(machine, project))
+    release = _release(machine, project)
+    entries |= machine.files.survey(project.account, release) if release else {}
+    return Tenant(
+        project,
+        places=dict(_places(machine, project)),
+        entries=entries,
+        release=release,
+        log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
+    )
+
+
+def _backends(site: Site, entry: Entry) -> Iterator[str]:
+    """Yield the backends of the units of a project; its workers alone say who writes its logs."""
+    yield from (worker.backend or site.worker_backend for worker in entry.tables.workers.values())
+    yield from (schedule.backend or site.schedule_backend for schedule in entry.tables.schedules.values())
+
+
+def _surveyed(machine: Machine, project: Project) -> Iterator[tuple[str, PathFacts]]:
+    """Yield the facts of the project's directory and of `shared`; a link in their place is not entered."""
+    root = machine.files.survey(project.account, project.root)
+    yield from root.items()
+    shared = root.get(f"{project.root}/shared")
+    if shared is not None and shared.type == "directory":
+        yield from machine.files.survey(project.account, f"{project.root}/shared").items()
+
+
+def _release(machine: Machine, project: Project) -> str:
+    """Return the directory of the live release, "" unless it is inside the project: `current` may lead anywhere."""
+    root, release = machine.files.real_path(project.root), machine.files.real_path(project.current)
+    return release if root and release and release.startswith(f"{root}/") else ""
+
+
+def _places(machine: Machine, project: Project) -> Iterator[tuple[str, PathFacts]]:
+    """Yield root, home, logs, and the directories above root and logs."""
+    wanted = [project.root, project.logs, project.account.home]
+    for path in (project.root, project.logs):
+        while (path := os.path.dirname(path)) not in ("/", ""):
+            wanted.append(path)
+    for path in dict.fromkeys(wanted):
+        with contextlib.suppress(HostError):  # we may not look there
+            if (facts := machine.files.stat(path)) is not None:
+                yield path, facts
+
+
+def _server(machine: Machine, site: Site) -> Server:
+    sudoers: dict[str, str] = {}
+    if site.system:
+        with contextlib.suppress(HostError):
+            sudoers = {_SUDOERS: machine.files.read(_SUDOERS) or ""}
+            sudoers |= machine.files.read_matching(_SUDOERS_D, "*")
+    try:
+        engine = machine.accounts.engine().uid
+    except HostError:
+        engine = -1
+    return Server(machine.accounts.groups(), engine, site.system, sudoers)
+
+
+def _of_units(machine: Machine, site: Site, entry: Entry, tenant: Tenant) -> list[Finding]:
+    """Return findings about the units of a project; one that cannot be resolved is a finding itself."""
+    project = tenant.project
+    if not tenant.known or not (entry.tables.workers or entry.tables.schedules):
+        return []
+    try:
+        units = resolve(machine, site, project.name, entry).units
+    except ShiftbossError as error:
+        return [Finding("problem", "not-runnable", project.name, str(error), "")]
+    found = list(_doubles(machine, site, project, units, tenant.release))
+    found += [
+        Finding("note", "mail", unit.address, words)
+        for unit in units
+        if (words := mail_trouble(machine, unit))
+    ]
+    return found
+
+
+def _doubles(
+    machine: Machine, site: Site, project: Project, units: tuple[Unit, ...], release: str
+) -> tuple[Finding, ...]:
+    crontabs = machine.cron.other_crontabs(crontab_path(site, project.name)) if site.system else {}
+    confs: Mapping[str, str] = {}
+    with contextlib.suppress(ShiftbossError):  # no Supervisor here
+        confs = machine.files.read_matching(machine.supervisors.locate(site.supervisor).conf_dir, "*.conf")
+    foreign = {path: text for path, text in confs.items() if read_seal(text) is None}
+    return double_findings(project, units, release, crontabs, foreign)
+
+
+def _services(machine: Machine, site: Site, catalog: Catalog, name: str | None) -> Services:
+    entries = [entry for project, entry in catalog.entries.items() if name in (None, project)]
+    used = frozenset(backend for entry in entries for backend in _backends(site, entry) if backend)
+    down = dict(_down(machine, site, used))
+    engine = None
+    if "native" in used:
+        with contextlib.suppress(ShiftbossError):
+            engine = machine.engines.connect(site.api_socket).facts()
+    files = machine.files
+    return Services(
+        used=used,
+        socket=site.api_socket,
+        version=VERSION,
+        engine=engine,
+        socket_there=files.stat(site.api_socket) is not None,
+        has_systemd=files.stat("/run/systemd/system") is not None,
+        down=down,
+        at_boot={b: machine.boot.starts(SERVICES[b][0]) for b in used if b in SERVICES}
+        if site.system
+        else {},
+        own=dict(_own(machine, site, catalog)),
+        own_uid=machine.accounts.own().uid,
+        secret=site.config_file if site.supervisor.password else "",
+    )
+
+
+def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[str, str]]:
+    if "supervisor" in used:
+        try:
+            machine.supervisors.connect(machine.supervisors.locate(site.supervisor)).facts()
+        except ShiftbossError as error:
+            yield "supervisor", f"{error}. {error.hint}"
+    if "cron" in used and machine.cron.reader(site.cron_dir) is None:
+        yield "cron", f"no cron daemon runs that reads {site.cron_dir}"
+
+
+def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
+    places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
+    for path in dict.fromkeys((*places, *(entry.path for entry in catalog.entries.values()))):
+        with contextlib.suppress(HostError):
+            if (facts := machine.files.stat(path)) is not None:
+                yield path, facts
