@@ -389,3 +389,24 @@ class TestLock:
         with pytest.raises(HostError) as error, world.files.lock(f"{world.root}/lock", lambda: None):
             pass
         refusal(error, f"cannot lock {world.root}/lock")
+
+
+class TestSurvey:
+    def test_tells_a_directory_and_its_entries_without_following_links(self, world: World) -> None:
+        world.directory(f"{world.root}/p", mode=0o755)
+        world.write(f"{world.root}/p/.env", b"x", mode=0o604)
+        world.directory(f"{world.root}/p/shared", mode=0o750)
+        world.link(f"{world.root}/p/current", "shared")
+
+        found = world.files.survey(OWN, f"{world.root}/p")
+
+        kinds = {path.removeprefix(f"{world.root}/p"): facts.type for path, facts in found.items()}
+        assert kinds == {"": "directory", "/.env": "file", "/shared": "directory", "/current": "link"}
+        assert found[f"{world.root}/p/.env"].mode == 0o604
+        assert world.files.survey(OWN, f"{world.root}/absent") == {}
+
+    @needs_root
+    def test_tells_no_more_than_the_account_may_see(self, world: World) -> None:
+        world.directory(f"{world.root}/closed", mode=0o700)
+        world.write(f"{world.root}/closed/secret", b"x")
+        assert world.files.survey(STRANGER, f"{world.root}/closed") == {}

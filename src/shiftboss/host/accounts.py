@@ -41,7 +41,7 @@ class RealAccounts:
             )
         return created
 
-    def groups(self) -> tuple[GroupFacts, ...]:
+    def all_groups(self) -> tuple[GroupFacts, ...]:
         primary: dict[int, list[str]] = {}
         for user in pwd.getpwall():
             primary.setdefault(user.pw_gid, []).append(user.pw_name)

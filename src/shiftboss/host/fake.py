@@ -71,7 +71,7 @@ class FakeAccounts:
             raise HostError(f"cannot create user {name}: {self.complaint}", hint="See useradd(8).")
         return self.add(name, _FIRST_SYSTEM_UID + len(self.users), home=home)
 
-    def groups(self) -> tuple[GroupFacts, ...]:
+    def all_groups(self) -> tuple[GroupFacts, ...]:
         gids = {account.group: account.gid for account in self.users.values()}
         gids |= {name: gid for name, (gid, _) in self.listed.items()}
         return tuple(GroupFacts(name, gid, self._members(name, gid)) for name, gid in sorted(gids.items()))

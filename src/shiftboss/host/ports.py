@@ -132,7 +132,7 @@ class Accounts(Protocol):
         """
         ...
 
-    def groups(self) -> tuple[GroupFacts, ...]:
+    def all_groups(self) -> tuple[GroupFacts, ...]:
         """Return every group of the local databases with its members, sorted by name."""
         ...
 

@@ -108,7 +108,7 @@ def _server(machine: Machine, site: Site) -> Server:
         engine = machine.accounts.engine().uid
     except HostError:
         engine = -1
-    return Server(machine.accounts.groups(), engine, site.system, sudoers)
+    return Server(machine.accounts.all_groups(), engine, site.system, sudoers)
 
 
 def _of_units(machine: Machine, site: Site, entry: Entry, tenant: Tenant) -> list[Finding]:

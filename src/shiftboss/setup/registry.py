@@ -107,7 +107,7 @@ def _new_user(machine: Machine, place: Place) -> CreateUser:
             f"cannot create user {place.user!r:.60}: that is no name for one",
             hint="A name has 1 to 32 characters: a-z, 0-9, - and _, and is no number (useradd(8)).",
         )
-    if any(group.name == place.user for group in machine.accounts.groups()):
+    if any(group.name == place.user for group in machine.accounts.all_groups()):
         # never joined: it may be a group that opens doors (sudo, docker)
         raise HostError(
             f"cannot create user {place.user}: there is a group of that name already, and no such user",

@@ -26,15 +26,15 @@ PRESETS = load_presets()
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def refuses_or_reads(read: Callable[[], object]) -> object:
-    """Return what was read, None if it was refused with a message of one line and a hint."""
+def refuses_or_reads(read: Callable[[], object], *, hinted: bool = True) -> object:
+    """Return what was read, None if it was refused with a message of one line and (if `hinted`) a hint."""
     try:
         return read()
     except ShiftbossError as error:
         refused = error
     assert refused.message
     assert "\n" not in refused.message
-    assert refused.hint
+    assert refused.hint or not hinted
     return None
 
 
@@ -147,7 +147,7 @@ def test_files_of_supervisor(text: str) -> None:
 @given(st.text(alphabet="*/,-0123456789LW#H@ \tadilyMONjan", max_size=30) | lines)
 def test_cron_expressions(text: str) -> None:
     for dialect in ("native", "debian", "cronie"):
-        refuses_or_reads(lambda dialect=dialect: cron.parse(text, dialect))  # type: ignore[misc]
+        refuses_or_reads(lambda dialect=dialect: cron.parse(text, dialect), hinted=False)  # type: ignore[misc]
 
 
 @quick
