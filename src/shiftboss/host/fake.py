@@ -41,7 +41,7 @@ Answer = Finished | Callable[[tuple[str, ...]], Finished]
 
 
 class FakeAccounts:
-    """The `Accounts` port: `users` and further groups (`gids`) by name; the program runs as `account`.
+    """The `Accounts` port: `users` and further groups (`groups`) by name; the program runs as `account`.
 
     `listed` are members of groups beside those whose primary group it is, by the group's name; `complaint` is what
     stands in the way of a new account.
@@ -49,7 +49,7 @@ class FakeAccounts:
 
     def __init__(self, account: Account) -> None:
         self.users = {account.name: account}
-        self.gids: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
         self.listed: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.complaint = ""
         self._own = account
@@ -64,7 +64,7 @@ class FakeAccounts:
 
     def group(self, name: str) -> int | None:
         owner = self.users.get(name)  # each has a group of its own
-        return self.gids.get(name, owner.gid if owner else None)
+        return self.groups.get(name, owner.gid if owner else None)
 
     def create(self, name: str, home: str) -> Account:
         if self.complaint:

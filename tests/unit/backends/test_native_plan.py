@@ -109,7 +109,7 @@ def test_who_may_control_a_project_reaches_the_manifest_by_number_and_restarts_n
     shop.apply()
     before = pids(shop)
     ann, eve = (shop.machine.accounts.add(name, uid) for name, uid in (("ann", 2001), ("eve", 2002)))
-    shop.machine.accounts.gids["devs"] = 3001
+    shop.machine.accounts.groups["devs"] = 3001
     shop.write_project(
         '[project]\nuser = "shop_user"\noperators = ["ann", "@devs", "ann"]\nviewers = ["eve", "@ann"]\n'
         f"{worker}scale_max = 6\n"
@@ -136,7 +136,7 @@ def test_who_may_control_a_project_reaches_the_manifest_by_number_and_restarts_n
 )
 def test_a_person_that_nobody_knows_is_refused(line: str, key: str, words: str, hint: str) -> None:
     shop = native_shop()
-    shop.machine.accounts.gids["devs"] = 3001
+    shop.machine.accounts.groups["devs"] = 3001
     shop.write_project(f'[project]\nuser = "shop_user"\n{line}\n[workers.queue]\npreset = "laravel-queue"\n')
     with pytest.raises(UserError, match=words) as caught:
         shop.apply()
