@@ -38,7 +38,7 @@ PROCESS = {
     "notes",
 }
 WORKER = {"name", "preset", "backend", "command", "processes", "limits"}
-SCHEDULE = {"name", "backend", "cron", "timezone", "command", "next", "last"}
+SCHEDULE = {"name", "backend", "cron", "timezone", "command", "next", "last", "state", "reason"}
 LAST = {"due", "started", "duration_seconds", "exit_status", "outcome"}
 PROJECT = {"project", "user", "release", "workers", "schedules"}
 

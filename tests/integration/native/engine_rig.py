@@ -149,7 +149,10 @@ class EngineRig(Rig):
         """Wait until the states are these; return the processes."""
 
         def reached() -> list[calls.ProcessStatus] | None:
-            processes = self.processes()
+            try:
+                processes = self.processes()
+            except HostError:  # an engine that is just going, with the keeper that was killed
+                return None
             self.last = processes
             return processes if [p.state for p in processes] == list(states) else None
 

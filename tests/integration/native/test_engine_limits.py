@@ -49,10 +49,16 @@ def use_of(rig: EngineRig) -> calls.ProcessStatus:
         return client.status(usage=True).projects[0].units[0].processes[0]
 
 
+def ended(rig: EngineRig) -> calls.ProcessStatus:
+    """Return the process once it waits for its next start and the reason is found."""
+    rig.until_states("BACKOFF")
+    return until(lambda: next((each for each in rig.processes() if each.reason), None), "the reason")
+
+
 def test_out_of_memory_is_named_with_limit_and_peak_and_the_next_start_waits(rig: EngineRig) -> None:
     rig.launch(worker(rig, GROWS, Limits(memory_bytes=32 * MEGABYTE), "200"))
 
-    [process] = rig.until_states("BACKOFF")
+    process = ended(rig)
 
     assert process.reason
     assert process.reason.startswith("out of memory: killed by the kernel (its limit is 32M, peak 3"), process
@@ -63,7 +69,7 @@ def test_out_of_memory_is_named_with_limit_and_peak_and_the_next_start_waits(rig
 def test_a_process_that_the_kernel_killed_below_the_main_one_is_named_too(rig: EngineRig) -> None:
     rig.launch(worker(rig, CHILD_GROWS, Limits(memory_bytes=48 * MEGABYTE)))
 
-    [process] = rig.until_states("BACKOFF")
+    process = ended(rig)
 
     assert process.reason == (
         "out of memory: the kernel killed a process of it (its limit is 48M, peak 48M); then: exit 3"
