@@ -109,6 +109,36 @@ def test_a_projects_people_control_it_and_see_nothing_else(town: Town, who: str)
         assert "vault" not in answer.stdout + answer.stderr
 
 
+def test_a_projects_people_run_pause_and_ask_about_its_schedules(town: Town) -> None:
+    user, name, vault = town.operator, f"{town.shop.name}/report", f"{town.other.name}/secret"
+    table = '[schedules.{}]\ncommand = ["sh", "-c", "echo sold nothing; exit 3"]\ncron = "0 4 * * *"\nbackend = "native"\n'
+    for project, schedule in ((town.shop, "report"), (town.other, "secret")):
+        file = project.project_file()
+        file.write_text(file.read_text() + table.format(schedule))
+    town.server.ok("apply")
+
+    ran = town.run(user, "run", name)
+    assert ran.status == 3
+    assert "sold nothing" in ran.stdout
+    assert "it failed (exit 3" in town.ok(user, "why", name).stdout
+    assert "made due at" in town.ok(user, "why", name).stdout
+    assert f"by {user}" in town.ok(user, "history", name).stdout
+    run = json.loads(town.ok(user, "history", name, "--json").stdout)[-1]["run"]
+    assert "sold nothing" in town.ok(user, "logs", name, "--run", str(run)).stdout
+    town.ok(user, "pause", name)
+    said = town.run(user, "status")
+    assert f"{name} does not run: paused by {user}" in said.stdout
+    assert town.other.name not in said.stdout + said.stderr
+    town.ok(user, "resume", name)
+    for words in (("run", vault), ("pause", vault), ("why", vault), ("logs", vault, "--run", "2")):
+        for person in (user, town.viewer, town.stranger):
+            answer = town.run(person, *words)
+            assert answer.status in (1, 2), answer
+            assert "secret" not in answer.stdout
+    assert town.run(town.viewer, "run", name).status in (1, 2)
+    assert "it failed" in town.ok(town.viewer, "why", name).stdout
+
+
 def _restarted(town: Town, user: str, queue: str) -> Answer:
     """Let something happen: who follows may have come too late for what happened before."""
     return town.ok(user, "restart", f"{queue}:1")

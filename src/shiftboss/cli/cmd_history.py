@@ -61,7 +61,7 @@ def command(
 
 
 def _at(each: Event | Occurrence) -> float:
-    return each.at if isinstance(each, Event) else float(each.due)
+    return each.at if isinstance(each, Event) else each.ended or float(each.due)
 
 
 def _row(each: Event | Occurrence, zone: tzinfo) -> dict[str, Any]:

@@ -18,7 +18,8 @@ _STAGES = {
 def occurrence_line(occurrence: Occurrence, zone: tzinfo) -> str:
     """Return an occurrence as one line: when it was due, what it is of, what became of it."""
     times = "" if occurrence.times == 1 else f" ({_count(occurrence)} until {_moment(occurrence.last, zone)})"
-    run = f", run {occurrence.run}" if occurrence.run else ""
+    cause = f" {occurrence.cause}" if occurrence.cause else ""
+    run = f", run {occurrence.run}{cause}" if occurrence.run else cause
     words = f": {occurrence.reason}" if occurrence.reason else ""
     took = f", after {_took(occurrence)}" if _took(occurrence) else ""
     return f"{_moment(occurrence.due, zone)}  {occurrence.target}  {outcome(occurrence)}{took}{run}{times}{words}"

@@ -86,6 +86,7 @@ class ScheduleRequests:
         event = Event(at=at, kind="asked", target=address, reason=verb, who=who or None, uid=self.uid)
         self._shell.record(event)
         self._shell.publish(event)
+        self._shell.flush()
 
 
 def chosen(known: list[str], targets: tuple[str, ...]) -> list[str]:

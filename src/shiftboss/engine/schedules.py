@@ -340,6 +340,7 @@ class Schedules:
     def _tell(self, event: Event) -> None:
         if event.kind == "alert":
             self._shell.record(event)
+            self._shell.flush()
         self._shell.publish(event)
 
 
