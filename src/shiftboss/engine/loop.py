@@ -91,7 +91,6 @@ class Loop:
         self.schedules = Schedules(
             shell,
             memory.schedules,
-            boot=boot,
             zone=zone,
             post=lambda event: self.post(Scheduled(event)),
             idle=self.lives.end_if_all_gone,
@@ -289,7 +288,9 @@ class Loop:
             adoption, self._adoption = self._adoption, None
             adoption.finish()
             hello = self.hello or wire.Hello(0, "", 0, "")
-            self.schedules.begin(f"{self._boot}/{hello.pid}/{hello.started}")
+            life = f"{self._boot}/{hello.pid}/{hello.started}"
+            is_container = hello.pid == 1  # then the start of the keeper is the boot
+            self.schedules.begin(life, life if is_container else self._boot)
             self._watch.begin()
             early, self._early = self._early, []
             for report, descriptor in early:

@@ -71,12 +71,11 @@ class Schedules:
         shell: Shell,
         memory: ScheduleMemory,
         *,
-        boot: str,
         zone: ZoneInfo,
         post: Callable[[Incoming], None],
         idle: Callable[[], None],
     ) -> None:
-        self._shell, self._memory, self._boot, self._zone, self._post = shell, memory, boot, zone, post
+        self._shell, self._memory, self._zone, self._post = shell, memory, zone, post
         self._entries: dict[str, wire.Entry] = {}
         self._options: dict[str, Options] = {}
         self._kept: list[tuple[wire.Held | wire.SpawnFailed, int]] = []
@@ -170,9 +169,9 @@ class Schedules:
         """Take note of a run that the keeper holds, until all of them are known."""
         self._kept.append((report, descriptor))
 
-    def begin(self, keeper: str) -> None:
-        """Take everything over; `keeper` names the life of the keeper."""
-        agenda = Agenda(keeper=keeper, boot=self._boot)
+    def begin(self, keeper: str, boot: str) -> None:
+        """Take everything over; `keeper` names the life of the keeper, `boot` that for which @reboot is due once."""
+        agenda = Agenda(keeper=keeper, boot=boot)
         memory = self._memory
         agenda.load(self._terms(), memory.marks, memory.opens, self._limits(), self._shell.moment())
         self._agenda = agenda

@@ -1,8 +1,10 @@
 """Schedules on the real engine and keeper: each occurrence starts once, ends as one outcome, and says why."""
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -200,6 +202,28 @@ def check_every_second(rig: EngineRig, target: str = "app/tick") -> None:
     seconds = [second for row in rows for second in range(row.due, row.last + 1)]
     assert seconds == sorted(set(seconds)), "none twice"
     assert seconds == list(range(seconds[0], seconds[-1] + 1)), "none left out"
+
+
+def test_what_is_due_at_boot_runs_once_however_often_the_engine_and_the_keeper_start() -> None:
+    def at_boot(rig: EngineRig) -> int:
+        return [row.cause for row in rig.occurrences()].count("after the start of the machine")
+
+    with engine_rig() as rig:
+        entries = rig.schedule("boot", "/bin/true", times=Times(cron="@reboot"))
+        rig.launch(*entries)
+        rig.next_engine(rig.kill_engine())
+        assert at_boot(rig) == 0, "the machine was started before there was this schedule"
+        assert rig.stop() == 0
+        with contextlib.closing(sqlite3.connect(rig.engine_state / "engine.db")) as database, database:
+            database.execute("UPDATE schedule SET boot = 'an earlier one'")
+        rig.launch(*entries)
+        until(lambda: at_boot(rig) == 1, "the run after the start of the machine")
+        rig.next_engine(rig.kill_engine())
+        assert rig.stop() == 0
+        rig.launch(*entries)
+        with rig.client() as client:
+            assert client.run("app/boot", wait_seconds=20).outcome == "ran"
+        assert at_boot(rig) == 1
 
 
 def test_a_damaged_database_is_set_aside_and_schedules_go_on() -> None:
