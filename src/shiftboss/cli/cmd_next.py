@@ -78,7 +78,9 @@ def _print(session: Session, rows: list[Due]) -> None:
     zone = session.machine.clock.zone()
     lines = [
         (
-            f"{row.moment.astimezone(zone) if row.task else row.moment:%a %Y-%m-%d %H:%M}",
+            f"{row.moment.astimezone(zone) if row.task else row.moment:%a %Y-%m-%d %H:%M:%S}".removesuffix(
+                ":00"
+            ),
             f"in {duration((row.moment - now).total_seconds())}",
             f"{row.address}: {row.task}" if row.task else row.address,
             row.times,

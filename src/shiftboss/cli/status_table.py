@@ -87,7 +87,9 @@ def _schedule_row(project: ProjectReport, schedule: ScheduleReport) -> tuple[str
 
 
 def _minute(moment: str | None) -> str:
-    return moment[:16].replace("T", " ") if moment else "-"
+    if not moment:
+        return "-"
+    return moment[:19].replace("T", " ").removesuffix(":00")
 
 
 def _problems_of(schedules: Iterable[tuple[ProjectReport, ScheduleReport]]) -> Iterable[str]:

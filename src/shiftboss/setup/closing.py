@@ -45,7 +45,8 @@ def _about(machine: Machine, unit: Unit) -> Iterator[str]:
         yield f"also: supervisorctl status {target}; supervisorctl restart {target}"
     elif isinstance(unit, Schedule):
         runs = ", ".join(
-            f"{moment:%a %Y-%m-%d %H:%M}" for moment in next_runs(unit, machine.clock, _RUNS_SHOWN)
+            f"{moment:%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
+            for moment in next_runs(unit, machine.clock, _RUNS_SHOWN)
         )
         yield f"its next runs: {runs or 'none'}; all of them: shiftboss next {unit.project.name}"
 
