@@ -10,9 +10,9 @@ from tests.waiting import wait_until
 # A line that is due each minute runs within this time after its file is there; cron looks once a minute.
 ONE_RUN_SECONDS = 65.0
 _DEADLINE_SECONDS = 15.0
-_UNSHARE = ("unshare", "--mount", "--propagation", "private")
+UNSHARE = ("unshare", "--mount", "--propagation", "private")
 # Two crons would fight for /run/crond.pid, and the machine's own /etc/crontab would be run for real.
-_SCRIPT = """
+SCRIPT = """
 set -e
 mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=1730 tmpfs /var/spool/cron/crontabs
@@ -58,7 +58,7 @@ class TemporaryCron:
         empty.touch(0o644)
         with (self.directory / "cron.out").open("wb") as output:
             self._process = subprocess.Popen(
-                [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", str(self.cron_dir), str(empty)],
+                [*UNSHARE, "sh", "-c", SCRIPT, "sh", str(self.cron_dir), str(empty)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
