@@ -60,7 +60,7 @@ class Session:
     def refuse_guest(self) -> None:
         """Raise DeniedError if what follows is only for whom this server belongs to."""
         if self.is_guest:
-            raise DeniedError("only root may do that on this server", hint=_GUEST)
+            raise DeniedError("permission denied: only root may do that on this server", hint=_GUEST)
 
     @cached_property
     def catalog(self) -> Catalog:
