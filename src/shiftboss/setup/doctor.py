@@ -17,6 +17,7 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry
 from shiftboss.setup.closing import SERVICES
 from shiftboss.setup.mail import mail_trouble
+from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import forgotten_project, resolve
 from shiftboss.version import VERSION
 
@@ -35,6 +36,7 @@ def examine(machine: Machine, site: Site, catalog: Catalog, name: str | None) ->
     server = _server(machine, site)
     asked = [tenant for tenant in tenants if name in (None, tenant.project.name)]
     found = [f for f in account_findings(tenants, server) if name in (None, f.target)]
+    found += _offers(machine, site, catalog, asked)
     for tenant in asked:
         found += path_findings(tenant, server)
         found += _of_units(machine, site, catalog.entries[tenant.project.name], tenant)
@@ -63,6 +65,13 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
     )
+
+
+def _offers(machine: Machine, site: Site, catalog: Catalog, tenants: Iterable[Tenant]) -> Iterator[Finding]:
+    """Yield the projects whose release declares something else than what is in force."""
+    for name in (tenant.project.name for tenant in tenants if tenant.known):
+        if trouble := offer_trouble(machine, site, name, catalog.require(name)):
+            yield Finding("caution", "self-service", name, trouble, f"shiftboss apply {name}")
 
 
 def _backends(site: Site, entry: Entry) -> Iterator[str]:
