@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from shiftboss.backends.cron_line import crontab_path
+from shiftboss.backends.native_manifest import manifest_directory, manifest_path
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
 from shiftboss.core.doctor_doubles import double_findings
 from shiftboss.core.doctor_paths import path_findings
@@ -14,8 +15,9 @@ from shiftboss.core.facts import PathFacts
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
-from shiftboss.setup.catalog import Catalog, Entry
+from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
+from shiftboss.setup.file_changes import accepted_directory
 from shiftboss.setup.mail import mail_trouble
 from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import forgotten_project, resolve
@@ -187,7 +189,13 @@ def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[s
 
 def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
     places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
-    for path in dict.fromkeys((*places, *(entry.path for entry in catalog.entries.values()))):
+    decisive = (manifest_directory(site), accepted_directory(site))
+    of_projects = (
+        path
+        for name, entry in catalog.entries.items()
+        for path in (entry.path, manifest_path(site, name), accepted_path(site, name))
+    )
+    for path in dict.fromkeys((*places, *decisive, *of_projects)):
         with contextlib.suppress(HostError):
             if (facts := machine.files.stat(path)) is not None:
                 yield path, facts
