@@ -229,7 +229,6 @@ ROOTS = (
     ("remove", "SHOP", "--yes"),
     ("project", "add", "another"),
     ("project", "list"),
-    ("next",),
     ("up",),
     ("up", "--no-apply"),
 )
