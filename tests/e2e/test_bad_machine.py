@@ -11,7 +11,7 @@ from shiftboss.core.spec import DEFAULT_PATH
 from tests.e2e.public_copy import program_as
 from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes
 from tests.e2e.server import CLASSIC, SHIFTBOSS, Answer, Server, on_native
-from tests.e2e.shop import Shop, shop_on_both
+from tests.e2e.shop import Shop
 from tests.supervisord import free_port
 
 pytestmark = pytest.mark.needs_root
