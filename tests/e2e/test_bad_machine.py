@@ -52,7 +52,7 @@ def test_a_projects_user_is_told_what_is_roots_and_what_is_not(
     with nothing_changes(shop.server):
         answer = shop.server.run(*shop.named(line), program=program_as(shop.good.user, public_copy))
 
-    assert_refused(answer, REFUSED_BY_HOST, "permission denied", "Use sudo", "status, logs, start")
+    assert_refused(answer, REFUSED_BY_HOST, "permission denied", "Use sudo", "status, logs, top, next, start")
 
 
 @pytest.mark.parametrize("shop", ["native"], indirect=True)
