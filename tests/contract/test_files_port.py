@@ -160,6 +160,50 @@ class TestReadingAsSomebody:
         assert world.files.read(f"{world.root}/secret") == "secret", "and we are ourselves again"
 
 
+class TestWhatAProjectOffers:
+    """Files of a release that root takes orders from: hostile in every way."""
+
+    def test_links_lead_the_way_but_the_file_itself_is_none(self, world: World) -> None:
+        world.directory(f"{world.root}/releases/1")
+        world.write(f"{world.root}/releases/1/a.toml", b"text")
+        world.link(f"{world.root}/current", "releases/1", by_stranger=True)
+        world.link(f"{world.root}/releases/1/b.toml", "a.toml")
+
+        assert world.files.read_offered(OWN, f"{world.root}/current/a.toml", limit=4) == "text"
+        with pytest.raises(HostError) as error:
+            world.files.read_offered(OWN, f"{world.root}/current/b.toml", limit=4)
+        refusal(error, "read", f"{world.root}/current/b.toml")
+
+    def test_nothing_there_is_no_error(self, world: World) -> None:
+        assert world.files.read_offered(OWN, f"{world.root}/current/a.toml", limit=4) is None
+        assert world.files.read_offered(OWN, f"{world.root}/a.toml", limit=4) is None
+
+    def test_refuses_what_is_large_no_file_or_no_text(self, world: World) -> None:
+        world.write(f"{world.root}/large", b"12345")
+        world.write(f"{world.root}/bytes", b"\xff")
+        world.fifo(f"{world.root}/fifo")
+        world.directory(f"{world.root}/directory")
+        world.link(f"{world.root}/dangling", "absent")
+        for name, words in (
+            ("large", "more than 4 bytes"),
+            ("bytes", "not UTF-8"),
+            ("fifo", "no regular file"),
+            ("directory", "no regular file"),
+            ("dangling", "cannot read"),
+        ):
+            with pytest.raises(HostError) as error:
+                world.files.read_offered(OWN, f"{world.root}/{name}", limit=4)
+            refusal(error, words)
+
+    @needs_root
+    def test_has_no_more_rights_than_the_account(self, world: World) -> None:
+        world.write(f"{world.root}/secret", b"secret", mode=0o600)
+        with pytest.raises(HostError) as error:
+            world.files.read_offered(STRANGER, f"{world.root}/secret", limit=100)
+        refusal(error, f"{world.root}/secret")
+        assert world.files.read_offered(OWN, f"{world.root}/secret", limit=100) == "secret"
+
+
 class TestListing:
     def test_gives_matching_paths_in_order_without_directories_and_hidden_ones(self, world: World) -> None:
         for name in ("b.toml", "a.toml", ".hidden.toml", "c.conf"):

@@ -30,7 +30,9 @@ def nothing_changes(server: Server, *, running: bool = True) -> Iterator[None]:
     """Assert that what is inside changes no file, no log directory and no process."""
     before = _everything(server, running=running)
     yield
-    assert _everything(server, running=running) == before
+    after = _everything(server, running=running)
+    for was, now in zip(before, after, strict=True):
+        assert now == was
 
 
 def processes(server: Server) -> dict[str, int]:

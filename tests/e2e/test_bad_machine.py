@@ -11,7 +11,7 @@ from shiftboss.core.spec import DEFAULT_PATH
 from tests.e2e.public_copy import program_as
 from tests.e2e.refusals import REFUSED_BY_HOST, assert_refused, nothing_changes
 from tests.e2e.server import CLASSIC, SHIFTBOSS, Answer, Server, on_native
-from tests.e2e.shop import Shop, shop_on_both
+from tests.e2e.shop import Shop
 from tests.supervisord import free_port
 
 pytestmark = pytest.mark.needs_root
@@ -19,28 +19,52 @@ pytestmark = pytest.mark.needs_root
 _SLEEPER = ("custom", "--", "sleep", "1000")
 
 
-@shop_on_both
-@pytest.mark.parametrize(
-    "line",
-    [
-        ("setup", "{filed}", *_SLEEPER),
-        ("cron", "{filed}", "backup", "@daily", "--", "true"),
-        ("apply",),
-        ("scale", "{good}/steady", "2"),
-        ("remove", "{good}", "--yes"),
-        ("start", "{good}"),
-        ("stop", "{good}"),
-        ("restart", "{good}"),
-        ("project", "add", "{filed}"),
-    ],
-    ids=lambda line: line[0],
-)
+_ROOTS_OWN = [
+    ("setup", "{filed}", *_SLEEPER),
+    ("cron", "{filed}", "backup", "@daily", "--", "true"),
+    ("apply",),
+    ("remove", "{good}", "--yes"),
+    ("project", "add", "{filed}"),
+]
+# of the project's own people on the native backend, which can tell who asks
+_CONTROL = [
+    ("scale", "{good}/steady", "2"),
+    ("start", "{good}"),
+    ("stop", "{good}"),
+    ("restart", "{good}"),
+]
+
+
+@pytest.mark.parametrize("line", [*_ROOTS_OWN, *_CONTROL], ids=lambda line: line[0])
 def test_who_is_not_root_is_told_so(shop: Shop, public_copy: Path, line: tuple[str, ...]) -> None:
     """The project's own user, too: what root set up is root's to change."""
     with nothing_changes(shop.server):
         answer = shop.server.run(*shop.named(line), program=program_as(shop.good.user, public_copy))
 
     assert_refused(answer, REFUSED_BY_HOST, "permission denied", "Run the command as root (sudo)")
+
+
+@pytest.mark.parametrize("shop", ["native"], indirect=True)
+@pytest.mark.parametrize("line", _ROOTS_OWN, ids=lambda line: line[0])
+def test_a_projects_user_is_told_what_is_roots_and_what_is_not(
+    shop: Shop, public_copy: Path, line: tuple[str, ...]
+) -> None:
+    with nothing_changes(shop.server):
+        answer = shop.server.run(*shop.named(line), program=program_as(shop.good.user, public_copy))
+
+    assert_refused(answer, REFUSED_BY_HOST, "permission denied", "Use sudo", "status, logs, top, next, start")
+
+
+@pytest.mark.parametrize("shop", ["native"], indirect=True)
+@pytest.mark.parametrize("line", _CONTROL, ids=lambda line: line[0])
+def test_the_user_of_another_project_learns_nothing_and_changes_nothing(
+    shop: Shop, public_copy: Path, line: tuple[str, ...]
+) -> None:
+    with nothing_changes(shop.server):
+        answer = shop.server.run(*shop.named(line), program=program_as(shop.bare.user, public_copy))
+
+    assert answer.status != 0
+    assert shop.good.name not in answer.stdout + answer.stderr.replace(shop.named(line)[1], "")
 
 
 def test_a_supervisor_that_is_not_running_is_named_with_the_command_that_starts_it(server: Server) -> None:

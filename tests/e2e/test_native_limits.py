@@ -186,6 +186,15 @@ def test_limits_are_shown_in_the_plan_and_in_the_status_with_who_holds_them(serv
     assert shown["WORKER"] == f"{project.name}/busy:1"
     assert 10 <= int(shown["CPU"].removesuffix("%")) <= 35, row
     assert int(shown["HELD"].removesuffix("%")) > 10, row
+    [use] = json.loads(server.ok("top", project.name, "--json").stdout)["processes"]
+    assert (use["target"], use["state"]) == (f"{project.name}/busy:1", "RUNNING")
+    assert 10 <= use["cpu_percent"] <= 36, use
+    assert use["held_back_percent"] > 10, use
+    assert use["memory_bytes"] > 0
+    assert set(use) == {
+        *("target", "state", "pid", "uptime_seconds", "cpu_percent", "held_back_percent"),
+        *("memory_bytes", "memory_peak_bytes", "tasks", "read_bytes", "written_bytes"),
+    }
     changed = server.ok("plan", project.name).stdout
     assert "nothing to change" in changed
     answer = server.ok(*command, "--memory", "128M")

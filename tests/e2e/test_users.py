@@ -148,9 +148,14 @@ def test_a_user_sets_up_changes_and_removes_a_worker_without_root(home: Home) ->
 
 
 def test_a_user_is_told_that_crontabs_of_the_server_are_roots(home: Home) -> None:
+    file = home.directory / ".config/shiftboss/projects/app.toml"
+    home.ok("project", "add", "app")
+    file.write_text(
+        file.read_text() + '\n[schedules.backup]\ncron = "@daily"\ncommand = "true"\nbackend = "cron"\n'
+    )
     before = home.files()
 
-    answer = home.run("cron", "app", "backup", "@daily", "--", "true")
+    answer = home.run("apply", "app")
 
     assert_refused(answer, WRONG_USE, "cannot schedule app/backup on cron", "as root (sudo)")
     assert home.files() == before

@@ -95,6 +95,9 @@ def test_a_projects_people_control_it_and_see_nothing_else(town: Town, who: str)
     assert said[-1].stdout.count(" -> ") == 2
     said.append(town.ok(user, "scale", queue, "3"))
     assert town.states(user)[queue] == ["RUNNING"] * 3
+    uses = json.loads(town.ok(user, "top", "--json").stdout)["processes"]
+    assert {use["target"] for use in uses} == {f"{queue}:{number}" for number in (1, 2, 3)}
+    assert all(use["pid"] and use["memory_bytes"] for use in uses), uses
     said.append(town.ok(user, "history", town.shop.name))
     for verb in ("stop", "start", "restart", "scale to 3"):
         assert f"{verb} asked by {user}" in said[-1].stdout
@@ -125,6 +128,13 @@ def test_a_projects_people_run_pause_and_ask_about_its_schedules(town: Town) -> 
     assert f"by {user}" in town.ok(user, "history", name).stdout
     run = json.loads(town.ok(user, "history", name, "--json").stdout)[-1]["run"]
     assert "sold nothing" in town.ok(user, "logs", name, "--run", str(run)).stdout
+    for person in (user, town.viewer):
+        [due] = json.loads(town.ok(person, "next", "--json").stdout)
+        assert (due["target"], due["due"][11:16]) == (name, "04:00")
+        assert name in town.ok(person, "next").stdout
+        assert town.other.name not in town.ok(person, "next").stdout
+    assert_refused(town.run(user, "next", "--tasks"), REFUSED_BY_HOST, "only root may do that")
+    assert json.loads(town.ok(user, "explain", "0 4 * * *", "--json").stdout)["valid"]
     town.ok(user, "pause", name)
     said = town.run(user, "status")
     assert f"{name} does not run: paused by {user}" in said.stdout
@@ -219,7 +229,6 @@ ROOTS = (
     ("remove", "SHOP", "--yes"),
     ("project", "add", "another"),
     ("project", "list"),
-    ("next",),
     ("up",),
     ("up", "--no-apply"),
 )

@@ -128,3 +128,22 @@ def test_every_make_command_that_a_document_shows_exists() -> None:
 def test_the_version_has_its_section_in_the_changelog() -> None:
     changelog = (CHECKOUT / "CHANGELOG.md").read_text()
     assert re.search(rf"(?m)^## \[{re.escape(VERSION)}\]", changelog)
+
+
+def test_the_rules_about_security_hold_for_all_of_src_and_each_exception_says_why() -> None:
+    """Bandit's rules (ruff S) are part of `make check`; a whole file may only be left out of single ones."""
+    lint = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert "S" in lint["select"]
+    assert [rule for rule in lint["ignore"] if rule.startswith("S")] == ["S101"]
+    for place, rules in lint["per-file-ignores"].items():
+        assert "S" not in rules or not place.startswith("src/"), place
+    assert "ruff check" in (CHECKOUT / "Makefile").read_text()
+    exceptions = 0
+    for path in sorted((CHECKOUT / "src").rglob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.search(r"# noqa(?!: [A-Z])", line):
+                pytest.fail(f"{path}:{number}: names no rule")
+            if re.search(r"# noqa: ([A-Z]+\d+, )*S\d", line):
+                exceptions += 1
+                assert re.search(r"# noqa: [A-Z0-9, ]+ --? \S+", line), f"{path}:{number}: says no reason"
+    assert exceptions > 5

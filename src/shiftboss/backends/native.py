@@ -1,9 +1,6 @@
 """Workers on our own keeper and engine: one manifest for each project, and only what differs is touched."""
 
 from collections.abc import Iterable
-from typing import Any
-
-from msgspec.structs import asdict
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.native_bounds import bound_notes
@@ -23,7 +20,7 @@ from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
 from shiftboss.core.spec import Site, Unit, UnitKind, Worker
-from shiftboss.core.status import ProcessStatus
+from shiftboss.core.status import ProcessStatus, status_of
 from shiftboss.core.wire import Entry, WireError, fingerprint, read_manifest
 
 # environment variables may be secrets: only root and the keeper read it
@@ -213,31 +210,5 @@ def live(worker: Worker, unit: EngineUnit | None) -> tuple[ProcessStatus, ...]:
     count = worker.processes if unit is None or unit.override is None else unit.override
     numbers = sorted({*range(1, count + 1), *found})
     return tuple(
-        _status(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
+        status_of(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
     )
-
-
-def _status(process: EngineProcess) -> ProcessStatus:
-    uptime = process.uptime_seconds
-    return ProcessStatus(
-        process.number,
-        process.state,
-        pid=process.pid,
-        uptime_seconds=None if uptime is None else int(uptime),
-        restarts=process.restarts,
-        stale=process.stale if process.pid else None,
-        deleted=process.deleted if process.pid else None,
-        exit_reason=process.reason,
-        notes=process.notes,
-        **_use_of(process),
-    )
-
-
-def _use_of(process: EngineProcess) -> dict[str, Any]:
-    use = process.use
-    if use is None:
-        return {}
-    percent = None
-    if use.cpu_seconds is not None and process.uptime_seconds:
-        percent = round(100 * use.cpu_seconds / max(process.uptime_seconds, 0.01), 1)
-    return {**asdict(use), "cpu_percent": percent}

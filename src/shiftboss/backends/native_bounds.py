@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from shiftboss.backends.native_manifest import DEFAULT_ISOLATION
-from shiftboss.core.isolation import shortfalls
+from shiftboss.core.isolation import default_level, shortfalls
 from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
 from shiftboss.core.spec import Limits, Site, Unit
 from shiftboss.core.wire import Entry, WireError, read_manifest
@@ -25,7 +24,7 @@ def bound_notes(
         was = old.get(entry.address)
         notes += _limit_notes(unit, was, ground)
         if was is None or was.confinement.steps != entry.confinement.steps:
-            lacking = shortfalls(unit, site, DEFAULT_ISOLATION, ground)
+            lacking = shortfalls(unit, site, default_level(unit), ground)
             notes += [f"{unit.project.name}: {words}" for words in lacking]
     return tuple(dict.fromkeys(notes))
 

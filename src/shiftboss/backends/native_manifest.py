@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from shiftboss.core.isolation import confined
+from shiftboss.core.isolation import confined, default_level
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
-from shiftboss.core.spec import Account, Environment, IsolationLevel, Project, Schedule, Site, Worker
+from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
 from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
-
-DEFAULT_ISOLATION: IsolationLevel = "standard"
 
 
 def manifest_path(site: Site, project: str) -> str:
@@ -27,7 +25,7 @@ def render(project: Project, entries: tuple[Entry, ...]) -> str:
 
 def entry_of(worker: Worker, site: Site) -> Entry:
     """Return the entry of a worker with its limits, its isolation and its revision."""
-    return with_revision(confined(_plain_entry(worker), worker, site, DEFAULT_ISOLATION, watched=True))
+    return with_revision(confined(_plain_entry(worker), worker, site, default_level(worker), watched=True))
 
 
 def _plain_entry(worker: Worker) -> Entry:
@@ -68,7 +66,7 @@ def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
         stop=StopTerms(wait_seconds=float(schedule.policy.stop_seconds)),
         policy=policy,
     )
-    entry = confined(entry, schedule, site, DEFAULT_ISOLATION, watched=True)
+    entry = confined(entry, schedule, site, default_level(schedule), watched=True)
     if not schedule.only_if:
         return (with_revision(entry),)
     asked = policy._replace(kind="helper", options={})

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 from msgspec import Struct
 
+from shiftboss.cli import guest
 from shiftboss.cli.output import duration, print_json, table
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_project, units_of
@@ -24,8 +25,14 @@ from shiftboss.setup.due import next_runs
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_json: bool) -> int:
-    """Show what runs next: the schedules of all projects (or one) in the order of their times."""
+    """Show what runs next: the schedules of all projects (or one) in the order of their times.
+
+    Without root the engine is asked, which tells the next time of each.
+    """
     session = open_session(ctx, json=as_json)
+    if session.is_guest:
+        _show_guest(session, target, tasks=tasks, as_json=as_json)
+        return 0
     projects, errors = units_of(session, target)
     schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
     due: list[tuple[datetime, Schedule]] = []
@@ -53,6 +60,23 @@ def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_
     for error in errors:
         session.console.warn_of(error)
     return errors[0].exit_code if errors else 0
+
+
+def _show_guest(session: Session, target: str | None, *, tasks: bool, as_json: bool) -> None:
+    """Show what the engine tells its caller: it knows the next time of each schedule."""
+    if tasks:
+        session.refuse_guest()
+    zone = session.machine.clock.zone()
+    rows = [
+        Due(datetime.fromtimestamp(each.next, zone), each.address, each.when, " ".join(each.command))
+        for each in guest.schedules(session, target)
+        if each.next is not None
+    ]
+    rows.sort(key=lambda row: (row.moment, row.address))
+    if as_json:
+        print_json([_as_json(row) for row in rows])
+    else:
+        _print(session, rows)
 
 
 class Due(Struct, frozen=True):

@@ -1,6 +1,9 @@
 """The command `shiftboss status`."""
 
+from collections.abc import Iterable, Iterator
+
 import click
+from msgspec.structs import replace
 
 from shiftboss.cli import guest
 from shiftboss.cli.output import print_json
@@ -11,6 +14,7 @@ from shiftboss.cli.tasks_table import ask_for_tasks, print_tasks, tasks_as_json
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.report import Report, report
+from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import Resolved
 
 EXIT_NOT_AS_DESIRED = 3
@@ -50,6 +54,16 @@ def _look(session: Session, target: str | None) -> tuple[Report, list[Schedule],
     if session.is_guest:
         return guest.report(session, target), [], []
     projects, errors = units_of(session, target)
-    resolved = [Resolved(r.project, units) for r, units in projects]
+    resolved = [Resolved(r.project, units, r.released) for r, units in projects]
     schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
-    return report(session.machine, session.site, resolved), schedules, errors
+    found = report(session.machine, session.site, resolved)
+    return replace(found, troubles=(*found.troubles, *_waiting_offers(session, projects))), schedules, errors
+
+
+def _waiting_offers(session: Session, projects: Iterable[tuple[Resolved, object]]) -> Iterator[str]:
+    """Say of which projects the release declares something else than what is in force."""
+    for found, _ in projects:
+        name = found.project.name
+        trouble = offer_trouble(session.machine, session.site, name, session.catalog.require(name))
+        if trouble:
+            yield trouble

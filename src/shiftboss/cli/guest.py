@@ -6,11 +6,12 @@ import msgspec
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client
+from shiftboss.api.facts import engine_process
 from shiftboss.cli.log_print import Printer
 from shiftboss.cli.session import Session
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.log_lines import lines_since, parse_since
-from shiftboss.core.status import ProcessStatus
+from shiftboss.core.status import status_of
 from shiftboss.core.words import shown
 from shiftboss.setup.report import ProjectReport, Report, WorkerReport, timed_report, with_usage
 
@@ -23,7 +24,7 @@ _AT_REST = frozenset({"STOPPED", "EXITED", "FATAL"})
 def report(session: Session, target: str | None) -> Report:
     """Return what runs of the caller's projects, or of one target."""
     with _client(session) as client:
-        status = client.status(*([target] if target else []))
+        status = client.status(*([target] if target else []), usage=True)
     projects = tuple(_project(project) for project in status.projects)
     found = session.machine.engines.connect(session.site.api_socket).schedules()
     zone = session.machine.clock.zone()
@@ -44,6 +45,12 @@ def report(session: Session, target: str | None) -> Report:
     )
 
 
+def schedules(session: Session, target: str | None) -> tuple[calls.ScheduleStatus, ...]:
+    """Return the schedules of the caller's projects, or of one target."""
+    with _client(session) as client:
+        return client.schedules(*([target] if target else [])).schedules
+
+
 def _client(session: Session) -> Client:
     return Client(session.site.api_socket)
 
@@ -55,22 +62,8 @@ def _project(project: calls.ProjectStatus) -> ProjectReport:
 
 def _worker(unit: calls.UnitStatus) -> WorkerReport:
     name = unit.address.partition("/")[2]
-    processes = tuple(_process(process) for process in unit.processes)
+    processes = tuple(status_of(engine_process(process)) for process in unit.processes)
     return WorkerReport(name, unit.preset, "native", shown(unit.command), processes)
-
-
-def _process(process: calls.ProcessStatus) -> ProcessStatus:
-    uptime = process.uptime_seconds
-    return ProcessStatus(
-        process.process,
-        process.state,
-        pid=process.pid,
-        uptime_seconds=None if uptime is None else int(uptime),
-        restarts=process.restarts,
-        stale=process.stale if process.pid else None,
-        deleted=process.deleted if process.pid else None,
-        exit_reason=process.reason,
-    )
 
 
 def _troubles(status: calls.Status) -> Iterable[str]:

@@ -41,11 +41,20 @@ def print_status(console: Console, found: Report) -> None:
         console.print(table(("SCHEDULE", "CRON", "STATE", "NEXT", "LAST", "OUTCOME"), rows))
     if not workers and not schedules:
         console.print("Nothing is set up yet. Start with: shiftboss setup PROJECT")
-    for line in _limit_lines(workers):
+    for line in (*_release_lines(found), *_limit_lines(workers)):
         console.print(line)
     problems = (*_problems(workers), *_problems_of(schedules), *_lacking(workers), *found.troubles)
     for problem in problems:
         console.print(problem, colour="yellow")
+
+
+def _release_lines(found: Report) -> list[str]:
+    """Say which units are declared by the releases of their projects (`self_service`)."""
+    return [
+        f"declared by the release of {p.project}: {', '.join(f'{p.project}/{name}' for name in p.from_release)}"
+        for p in found.projects
+        if p.from_release
+    ]
 
 
 def _process_row(project: ProjectReport, worker: WorkerReport, process: ProcessStatus) -> tuple[str, ...]:

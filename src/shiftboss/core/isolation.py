@@ -57,6 +57,16 @@ def _inside(path: str, place: str) -> bool:
     return path == place or path.startswith(place.rstrip("/") + "/")
 
 
+def default_level(unit: Unit) -> IsolationLevel:
+    """Return the isolation of a unit that asks for none: the classic plain forms have none."""
+    return "standard" if unit.backend == "native" else "none"
+
+
+def takes_privileges(asked: Isolation, level: IsolationLevel) -> bool:
+    """Tell whether setuid and setgid programs give no rights (no_new_privs, prctl(2)) to a unit at this level."""
+    return level != "none" if asked.no_new_privs is None else asked.no_new_privs
+
+
 def level_of(asked: Isolation, default: IsolationLevel) -> IsolationLevel:
     """Return the level of a unit. `default`: "standard" on native; where a classic plain form is written, "none"."""
     return asked.level or default
@@ -78,7 +88,7 @@ def steps(asked: Isolation, level: IsolationLevel, where: Places, tmp_bytes: int
         rows += [("devices",), ("capabilities",)]
     if asked.private_network:
         rows.append(("network",))
-    if level != "none" if asked.no_new_privs is None else asked.no_new_privs:
+    if takes_privileges(asked, level):
         rows.append(("no_new_privs",))
     return tuple(rows)
 

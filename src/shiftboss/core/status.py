@@ -1,6 +1,11 @@
 """What a process does right now, as its backend tells it; `status --json` prints these fields."""
 
+from typing import Any
+
 from msgspec import Struct
+from msgspec.structs import asdict
+
+from shiftboss.core.facts import EngineProcess
 
 
 class ProcessStatus(Struct, frozen=True):
@@ -30,3 +35,30 @@ class ProcessStatus(Struct, frozen=True):
     written_bytes: int | None = None
     tasks: int | None = None
     notes: tuple[str, ...] = ()
+
+
+def status_of(process: EngineProcess) -> ProcessStatus:
+    """Return a process as the native engine tells it."""
+    uptime = process.uptime_seconds
+    return ProcessStatus(
+        process.number,
+        process.state,
+        pid=process.pid,
+        uptime_seconds=None if uptime is None else int(uptime),
+        restarts=process.restarts,
+        stale=process.stale if process.pid else None,
+        deleted=process.deleted if process.pid else None,
+        exit_reason=process.reason,
+        notes=process.notes,
+        **_use_of(process),
+    )
+
+
+def _use_of(process: EngineProcess) -> dict[str, Any]:
+    use = process.use
+    if use is None:
+        return {}
+    percent = None
+    if use.cpu_seconds is not None and process.uptime_seconds:
+        percent = round(100 * use.cpu_seconds / max(process.uptime_seconds, 0.01), 1)
+    return {**asdict(use), "cpu_percent": percent}

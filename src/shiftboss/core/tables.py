@@ -179,6 +179,12 @@ class BudgetTable(Table, frozen=True, kw_only=True):
     cpu: CpuField = None
     tasks_max: TasksField = None
     io_weight: WeightField = None
+    processes: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="With self_service: so many processes at most of all that the release declares (default 10)."
+        ),
+    ] = None
 
 
 class ProjectTable(Table, frozen=True, kw_only=True):
@@ -211,6 +217,19 @@ class ProjectTable(Table, frozen=True, kw_only=True):
         list[Text],
         Meta(description="Users and groups who may look at this project: status, logs, history, events."),
     ] = []
+    self_service: Annotated[
+        bool,
+        Meta(
+            description="Workers and schedules may also be declared by `shiftboss.toml` in the release, within the bounds "
+            "of this file. They come into force with `shiftboss apply`. Backend native only."
+        ),
+    ] = False
+    isolation: Annotated[
+        IsolationLevel | None,
+        Meta(
+            description="Isolation of the units that do not say it themselves; those of the release get no less."
+        ),
+    ] = None
 
 
 class WorkerTable(Table, frozen=True, kw_only=True):

@@ -117,6 +117,26 @@ class FakeFiles:
         fits = node.type == "file" and len(node.data) <= limit
         return node.data.decode(errors="replace") if fits else None
 
+    def read_offered(self, account: Account, path: str, *, limit: int) -> str | None:
+        user = self._own if self._own.uid else account
+        with refusing("read", path):
+            self._faults.reach("files.read_offered", path)
+            directory, name = posixpath.split(path)
+            try:
+                node = self._nodes.get(_joined(self.resolve(directory, user), name))
+            except FileNotFoundError:
+                return None
+            if node is None:
+                return None
+            if node.type == "link":
+                raise _os_error(errno.ELOOP)
+            _require(node, user, _READ)
+            if node.type != "file":
+                raise not_regular()
+            if len(node.data) > limit:
+                raise too_large(limit)
+        return decoded(node.data, path)
+
     def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
         found = {}
         for path in self.matching(directory, pattern):

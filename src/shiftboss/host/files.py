@@ -38,6 +38,19 @@ class RealFiles:
         except OSError:
             return None
 
+    def read_offered(self, account: Account, path: str, *, limit: int) -> str | None:
+        with refusing("read", path):
+            try:
+                with acting_as(account):
+                    descriptor = _open_last(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                data = _content(descriptor, limit)
+            finally:
+                os.close(descriptor)
+        return decoded(data, path)
+
     def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
         found = {}
         for path in self.matching(directory, pattern):
@@ -258,6 +271,16 @@ def _trusted_link(parent: int, name: str, directory: str, followed: int) -> str:
     if followed == MAX_LINKS:
         raise OSError(errno.ELOOP, "too many links", directory)
     return os.readlink(name, dir_fd=parent)
+
+
+def _open_last(path: str) -> int:
+    """Open a file for reading: links are followed on the way, not in the last step; raises OSError."""
+    directory, name = os.path.split(path)
+    parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.open(name, _READ, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def _read_at(path: str) -> bytes | None:

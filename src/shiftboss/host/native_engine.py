@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client, NotRunningError
-from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit, ProcessUse
+from shiftboss.api.facts import engine_process
+from shiftboss.core.facts import EngineFacts, EngineSchedule, EngineUnit
 
 
 class NativeEngine:
@@ -81,37 +82,7 @@ def _unit(unit: calls.UnitStatus) -> EngineUnit:
         address=unit.address,
         fingerprint=unit.fingerprint,
         revision=unit.revision,
-        processes=tuple(_process(process) for process in unit.processes),
+        processes=tuple(engine_process(process) for process in unit.processes),
         override=unit.override,
         trouble=unit.log_trouble,
-    )
-
-
-def _use(told: calls.ProcessUse | None) -> ProcessUse | None:
-    if told is None:
-        return None
-    return ProcessUse(
-        memory_bytes=told.memory_bytes,
-        memory_peak_bytes=told.peak_bytes,
-        cpu_seconds=told.cpu_seconds,
-        throttled_seconds=told.throttled_seconds,
-        read_bytes=told.read_bytes,
-        written_bytes=told.written_bytes,
-        tasks=told.tasks,
-    )
-
-
-def _process(process: calls.ProcessStatus) -> EngineProcess:
-    return EngineProcess(
-        number=process.process,
-        state=process.state,
-        up=process.wish == "up",
-        pid=process.pid,
-        uptime_seconds=process.uptime_seconds,
-        restarts=process.restarts,
-        stale=process.stale,
-        deleted=process.deleted,
-        reason=process.reason,
-        notes=process.notes,
-        use=_use(process.use),
     )

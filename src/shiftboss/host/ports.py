@@ -40,6 +40,14 @@ class Files(Protocol):
         """
         ...
 
+    def read_offered(self, account: Account, path: str, *, limit: int) -> str | None:
+        """Return the text of a file that a project offers, read with no more rights than `account`.
+
+        Links are followed on the way (`current` is one), not in the last step. None if nothing is there; HostError
+        for anything but a regular file of UTF-8 text of at most `limit` bytes that the account may read.
+        """
+        ...
+
     def read_matching(self, directory: str, pattern: str) -> dict[str, str]:
         """Return path and text of the regular files in `directory` whose name matches a glob (see `matching`)."""
         ...

@@ -8,17 +8,27 @@ from msgspec import Struct
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.names import check_name, suggest
+from shiftboss.core.self_service import FILE, NotAdmittedError, admitted, released_names
 from shiftboss.core.spec import Site
 from shiftboss.core.tables import ProjectFile
 from shiftboss.host.ports import Files
+from shiftboss.setup.file_changes import accepted_directory
 
 
 class Entry(Struct, frozen=True):
-    """One project file: where it is, its text, and what it says."""
+    """One project file: where it is, its text, and what it says.
+
+    `tables` has also what the project's release declares, as far as root lets it (`self_service`): the units
+    `released`, by the file `offer`; `own` is root's file alone. `refused`: why a release's file that was in force is not.
+    """
 
     path: str
     text: str
     tables: ProjectFile
+    own: ProjectFile
+    released: frozenset[str] = frozenset()
+    offer: str = ""
+    refused: ShiftbossError | None = None
 
 
 class Catalog(Struct, frozen=True):
@@ -55,6 +65,37 @@ def project_path(site: Site, name: str) -> str:
     return f"{site.projects_d}/{name}.toml"
 
 
+def offer_path(site: Site, name: str, own: ProjectFile) -> str:
+    """Return where a project's release may declare units."""
+    return f"{own.project.root or f'{site.projects}/{name}'}/current/{FILE}"
+
+
+def accepted_path(site: Site, name: str) -> str:
+    """Return where root keeps the file of a release that is in force."""
+    return f"{accepted_directory(site)}/{name}.toml"
+
+
+def make_entry(files: Files, site: Site, name: str, path: str, text: str) -> Entry:
+    """Return the entry of a project file with what its release declares and `apply` accepted before.
+
+    Root's file has the last word: what it does not allow any more is left out. Raises UserError for the file itself.
+    """
+    own = project_file(text, path)
+    accepted = files.read(accepted_path(site, name)) if own.project.self_service else None
+    if accepted is None:
+        return Entry(path, text, own, own)
+    try:
+        return entry_with(path, text, own, accepted, offer_path(site, name, own))
+    except NotAdmittedError as error:
+        return Entry(path, text, own, own, refused=error)
+
+
+def entry_with(path: str, text: str, own: ProjectFile, offered: str, offer: str) -> Entry:
+    """Return the entry of a project file with the units of a release's file; raises NotAdmittedError."""
+    merged = admitted(offered, own, offer)
+    return Entry(path, text, merged, own, released_names(merged, own), offer)
+
+
 def load_catalog(files: Files, site: Site) -> Catalog:
     """Read all project files; a broken one becomes an error of its own and hides no other."""
     entries: dict[str, Entry] = {}
@@ -65,7 +106,7 @@ def load_catalog(files: Files, site: Site) -> Catalog:
             check_name(name, "project")
             text = files.read(path)
             if text is not None:
-                entries[name] = Entry(path, text, project_file(text, path))
+                entries[name] = make_entry(files, site, name, path, text)
         except UserError as error:
             errors[name] = error if error.where else UserError(error.message, where=path, hint=error.hint)
         except HostError as error:

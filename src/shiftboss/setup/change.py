@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.supervisor import refuse_collisions
 from shiftboss.core.config import project_file
-from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.names import address
 from shiftboss.core.plan import (
     Override,
@@ -26,12 +26,13 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup import edit
 from shiftboss.setup.apply import perform, refuse_conflicts
 from shiftboss.setup.backend_choice import choose_backend
-from shiftboss.setup.catalog import Catalog, Entry, project_path
+from shiftboss.setup.catalog import Catalog, Entry, make_entry, project_path
 from shiftboss.setup.file_changes import mode_of
 from shiftboss.setup.prepare import Planner
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.requests import Request, edited
 from shiftboss.setup.selection import revive, whole
+from shiftboss.setup.self_service import forgotten_offer, take_offer
 from shiftboss.setup.units import (
     Resolved,
     forgotten_project,
@@ -89,9 +90,11 @@ def prepare_requests(
     text = _registered(machine, site, catalog, name)
     path = project_path(site, name)
     for request in requests:
+        _refuse_released(catalog.entry(name), name, request.name)
+    for request in requests:
         text = edited(text, project_file(text, path), name, request)
     text = _with_interpreters(machine, site, name, text)
-    entry = Entry(path, text, project_file(text, path))
+    entry = make_entry(machine.files, site, name, path, text)
     _refuse_collisions({**catalog.entries, name: entry})
     pinned, pins = _pin_backends(machine, site, [entry.tables])
     resolved = resolve(machine, pinned, name, entry)
@@ -138,7 +141,8 @@ def _registered(machine: Machine, site: Site, catalog: Catalog, name: str) -> st
 def _with_interpreters(machine: Machine, site: Site, name: str, text: str) -> str:
     """Pin the interpreters that the units use, so that an upgrade of the server does not change them unasked."""
     path = project_path(site, name)
-    pins = interpreter_pins(machine, site, name, Entry(path, text, project_file(text, path)))
+    own = project_file(text, path)
+    pins = interpreter_pins(machine, site, name, Entry(path, text, own, own))
     return edit.set_keys(text, "project", {"interpreters": dict(pins)}) if pins else text
 
 
@@ -160,24 +164,28 @@ def prepare_apply(
 ) -> Change:
     """Return the change that brings the server to what the files of these projects say.
 
-    Of several projects, one without its user or release does not stop the others; alone it raises its error.
+    Of several projects, one without its user or release does not stop the others; alone it raises its error. What a
+    release declares and may not have is an error too; the last that was accepted of it goes on.
     """
     _refuse_collisions(catalog.entries)
     entries = {name: catalog.require(name) for name in names}
     pinned, pins = _pin_backends(machine, site, [entry.tables for entry in entries.values()])
     planner = Planner(machine, pinned)
-    resolved, errors = [], []
+    resolved, errors, plans = [], [], []
     for name, entry in entries.items():
         try:
-            project = resolve(machine, pinned, name, entry)
-            require_release(machine, project.project)
+            require_release(machine, resolve_project(machine, pinned, name, entry.own))
+            taken = take_offer(
+                machine, pinned, catalog, name, lambda r: planner.plan(r.project, r.units, override)
+            )
         except ShiftbossError as error:
             if len(entries) == 1:
                 raise
             errors.append(error)
         else:
-            resolved.append(project)
-    plans = (planner.plan(project.project, project.units, override) for project in resolved)
+            resolved.append(taken.resolved)
+            plans.append(taken.plan)
+            errors += taken.errors
     return Change(planner.site, tuple(resolved), (), merge((pins, *plans)), tuple(errors))
 
 
@@ -196,18 +204,28 @@ def prepare_removal(
     entry = catalog.require(name)
     project = forgotten_project(machine, site, name, entry.tables)
     if unit is None:
-        own = Plan(actions=(RemoveFile(name, entry.path, entry.text),))
+        own = Plan(actions=(RemoveFile(name, entry.path, entry.text), *forgotten_offer(machine, site, name)))
         return Change(planner.site, (), (), merge((own, planner.plan(project, (), override))))
     begun = any(action.target == address(name, unit) for action in left_over.actions)
     text = entry.text if begun else _without(entry, name, unit)
-    left = Entry(entry.path, text, project_file(text, entry.path))
+    left = make_entry(machine.files, site, name, entry.path, text)
     units = resolve(machine, site, name, left).units if left.tables.workers or left.tables.schedules else ()
     own = _own_file(machine, catalog, name, entry.path, text)
     plan = merge((own, planner.plan(project, units, override)))
     return Change(planner.site, (Resolved(project, units),), (), plan)
 
 
+def _refuse_released(entry: Entry | None, name: str, unit: str) -> None:
+    """A unit that the release declares is changed there, not in root's file."""
+    if entry is not None and unit in entry.released:
+        raise UserError(
+            f"{address(name, unit)} is declared by the release, in {entry.offer}",
+            hint=f"Change it there, then: shiftboss apply {name}",
+        )
+
+
 def _without(entry: Entry, name: str, unit: str) -> str:
+    _refuse_released(entry, name, unit)
     if unit in entry.tables.workers:
         return edit.remove_unit(entry.text, "workers", unit)
     if unit in entry.tables.schedules:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from shiftboss.backends.cron_line import crontab_path
+from shiftboss.backends.native_manifest import manifest_directory, manifest_path
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
 from shiftboss.core.doctor_doubles import double_findings
 from shiftboss.core.doctor_paths import path_findings
@@ -14,9 +15,11 @@ from shiftboss.core.facts import PathFacts
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
-from shiftboss.setup.catalog import Catalog, Entry
+from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
+from shiftboss.setup.file_changes import accepted_directory
 from shiftboss.setup.mail import mail_trouble
+from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import forgotten_project, resolve
 from shiftboss.version import VERSION
 
@@ -35,6 +38,7 @@ def examine(machine: Machine, site: Site, catalog: Catalog, name: str | None) ->
     server = _server(machine, site)
     asked = [tenant for tenant in tenants if name in (None, tenant.project.name)]
     found = [f for f in account_findings(tenants, server) if name in (None, f.target)]
+    found += _offers(machine, site, catalog, asked)
     for tenant in asked:
         found += path_findings(tenant, server)
         found += _of_units(machine, site, catalog.entries[tenant.project.name], tenant)
@@ -63,6 +67,13 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
     )
+
+
+def _offers(machine: Machine, site: Site, catalog: Catalog, tenants: Iterable[Tenant]) -> Iterator[Finding]:
+    """Yield the projects whose release declares something else than what is in force."""
+    for name in (tenant.project.name for tenant in tenants if tenant.known):
+        if trouble := offer_trouble(machine, site, name, catalog.require(name)):
+            yield Finding("caution", "self-service", name, trouble, f"shiftboss apply {name}")
 
 
 def _backends(site: Site, entry: Entry) -> Iterator[str]:
@@ -178,7 +189,13 @@ def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[s
 
 def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
     places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
-    for path in dict.fromkeys((*places, *(entry.path for entry in catalog.entries.values()))):
+    decisive = (manifest_directory(site), accepted_directory(site))
+    of_projects = (
+        path
+        for name, entry in catalog.entries.items()
+        for path in (entry.path, manifest_path(site, name), accepted_path(site, name))
+    )
+    for path in dict.fromkeys((*places, *decisive, *of_projects)):
         with contextlib.suppress(HostError):
             if (facts := machine.files.stat(path)) is not None:
                 yield path, facts

@@ -19,6 +19,11 @@ FileAction = WriteFile | RemoveFile
 _NEW_MODE, _KEPT_MODE, _PRIVATE_MODE = 0o644, 0o600, 0o700
 
 
+def accepted_directory(site: Site) -> str:
+    """Return the directory of the files of releases that are in force."""
+    return f"{site.state}/self_service"
+
+
 def require_unchanged(files: Files, actions: Iterable[FileAction]) -> None:
     """Raise HostError if a file is not any more what the plan was made from."""
     for action in actions:
@@ -51,6 +56,7 @@ class FileChanges:
             site.projects_d,
             site.state,
             manifest_directory(site),
+            accepted_directory(site),
         }
         self._actions: list[FileAction] = []
         self._new: dict[str, str] = {}

@@ -3,8 +3,8 @@
 import posixpath
 import shlex
 
-from shiftboss.core.isolation import level_of
-from shiftboss.core.spec import IsolationLevel, Unit
+from shiftboss.core.isolation import default_level, level_of, takes_privileges
+from shiftboss.core.spec import Unit
 from shiftboss.host.machine import Machine
 
 _SPECIAL = 0o6000
@@ -13,17 +13,9 @@ _SECONDS = 5
 _BEHIND = ("/usr/sbin/postdrop", "/usr/sbin/nullmailer-queue")
 
 
-def default_level(unit: Unit) -> IsolationLevel:
-    """Return the isolation of a unit that asks for none: the classic plain forms have none."""
-    return "standard" if unit.backend == "native" else "none"
-
-
 def mail_trouble(machine: Machine, unit: Unit) -> str | None:
     """Return what is wrong with mail() of a PHP unit under no_new_privs, None if nothing is; asks PHP as its user."""
-    asked = unit.isolation
-    shut = (
-        level_of(asked, default_level(unit)) != "none" if asked.no_new_privs is None else asked.no_new_privs
-    )
+    shut = takes_privileges(unit.isolation, level_of(unit.isolation, default_level(unit)))
     if not shut or not posixpath.basename(unit.argv[0]).startswith("php"):
         return None
     ask = (unit.argv[0], "-r", 'echo ini_get("sendmail_path");')
@@ -34,7 +26,7 @@ def mail_trouble(machine: Machine, unit: Unit) -> str | None:
         return None
     return (
         f"mail() of PHP in {unit.address} fails: sendmail_path leads to {special}, which needs rights that "
-        f"no_new_privs takes. Send by SMTP, or set no_new_privs = false for {unit.name} in the project file"
+        f"no_new_privs takes (with postfix it hangs: postdrop tries for ever). Send by SMTP, or set no_new_privs = false for {unit.name} in the project file"
     )
 
 

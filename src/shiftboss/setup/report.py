@@ -69,13 +69,14 @@ class ScheduleReport(Struct, frozen=True):
 
 
 class ProjectReport(Struct, frozen=True):
-    """A project and everything that it runs."""
+    """A project and everything that it runs; `from_release` are the names of what its release declares."""
 
     project: str
     user: str
     release: str | None
     workers: tuple[WorkerReport, ...] = ()
     schedules: tuple[ScheduleReport, ...] = ()
+    from_release: tuple[str, ...] = ()
 
 
 class Report(Struct, frozen=True):
@@ -167,6 +168,7 @@ class _Observer:
             release,
             tuple(self._worker(unit, root, release) for unit in resolved.units if isinstance(unit, Worker)),
             tuple(self._schedule(unit) for unit in resolved.units if isinstance(unit, Schedule)),
+            tuple(unit.name for unit in resolved.units if unit.name in resolved.released),
         )
 
     def _worker(self, worker: Worker, root: str, release: str | None) -> WorkerReport:

@@ -15,7 +15,7 @@ from shiftboss.setup.site import is_guest, load_site
 
 _GUEST = (
     "Use sudo, or ask whoever runs it. Without root there are, for your projects on the backend native: "
-    "status, logs, start, stop, restart, scale, history, events.\n"
+    "status, logs, top, next, start, stop, restart, scale, history, events.\n"
     "For a shiftboss of your own, write ~/.config/shiftboss/config.toml first."
 )
 _machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
@@ -60,7 +60,7 @@ class Session:
     def refuse_guest(self) -> None:
         """Raise DeniedError if what follows is only for whom this server belongs to."""
         if self.is_guest:
-            raise DeniedError("only root may do that on this server", hint=_GUEST)
+            raise DeniedError("permission denied: only root may do that on this server", hint=_GUEST)
 
     @cached_property
     def catalog(self) -> Catalog:

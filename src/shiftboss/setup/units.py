@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from shiftboss.core.names import suggest
 from shiftboss.core.preset import Preset
 from shiftboss.core.release import ReleaseFacts
 from shiftboss.core.resolve import make_project, project_user
+from shiftboss.core.self_service import check_bounds
 from shiftboss.core.spec import Account, People, Project, Schedule, Site, Unit, UnitKind, Worker
 from shiftboss.core.staleness import is_inside
 from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable
@@ -22,12 +24,15 @@ from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Entry
 from shiftboss.setup.detect import load_preset, read_release
 
+TableOfUnit = TypeVar("TableOfUnit", WorkerTable, ScheduleTable)
+
 
 class Resolved(Struct, frozen=True):
     """A project and all its units, ready for the backends."""
 
     project: Project
     units: tuple[Unit, ...]
+    released: frozenset[str] = frozenset()
 
     def unit(self, name: str) -> Unit:
         """Return a unit by its name; raise UserError if the project has none of that name."""
@@ -124,7 +129,9 @@ def resolve(machine: Machine, site: Site, name: str, entry: Entry) -> Resolved:
     expander = _Expander(machine, site, project, entry)
     workers = (expander.worker(unit, table) for unit, table in entry.tables.workers.items())
     schedules = (expander.schedule(unit, table) for unit, table in entry.tables.schedules.items())
-    return Resolved(project, (*workers, *schedules))
+    units: tuple[Unit, ...] = (*workers, *schedules)
+    check_bounds(units, entry.released, entry.own, entry.offer)
+    return Resolved(project, units, entry.released)
 
 
 @dataclass(frozen=True)
@@ -137,16 +144,22 @@ class _Expander:
     entry: Entry
 
     def worker(self, name: str, table: WorkerTable) -> Worker:
-        where = f"{self.entry.path}: workers.{name}"
+        where, table = self._placed("workers", name, table)
         preset, facts, programs = self._needs(name, table, where)
         backend = known_backend(table.backend or self.site.worker_backend, "worker", where)
         return expand_worker(name, table, preset, self.project, facts, programs, where, backend)
 
     def schedule(self, name: str, table: ScheduleTable) -> Schedule:
-        where = f"{self.entry.path}: schedules.{name}"
+        where, table = self._placed("schedules", name, table)
         preset, facts, programs = self._needs(name, table, where)
         backend = known_backend(table.backend or self.site.schedule_backend, "schedule", where)
         return expand_schedule(name, table, preset, self.project, facts, programs, where, backend)
+
+    def _placed(self, section: str, name: str, table: TableOfUnit) -> tuple[str, TableOfUnit]:
+        """Return where a unit's table stands, and the table with the isolation that holds for the whole project."""
+        file = self.entry.offer if name in self.entry.released else self.entry.path
+        level = table.isolation or self.entry.own.project.isolation
+        return f"{file}: {section}.{name}", replace(table, isolation=level)
 
     @cached_property
     def _facts(self) -> ReleaseFacts:

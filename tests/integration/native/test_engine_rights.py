@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,28 @@ def is_denied(answer: dict[str, Any]) -> bool:
     return denied
 
 
+def asked_as(rig: EngineRig, who: str, name: str) -> dict[str, Any] | None:
+    """Make a call about `app/queue` as somebody; None while other tests have used up what that user may change."""
+    with connected(rig, who) as raw:
+        answer = raw.ask(name, **about_app(name))
+    return None if "too many changes" in str(answer.get("error")) else answer
+
+
+def in_time(change: Callable[[], object]) -> None:
+    """Make a change as soon as its user may make one again: the tests before may have used that up."""
+
+    def made() -> bool:
+        try:
+            change()
+        except HostError as error:
+            if "too many changes" in error.message:
+                return False
+            raise
+        return True
+
+    until(made, "a change that is taken", 30)
+
+
 @pytest.mark.parametrize("who", CALLERS)
 def test_the_whole_table_of_calls(rig: EngineRig, who: str) -> None:
     """Each call is carried out for exactly those whom the table allows it; for the others nothing happens."""
@@ -192,8 +214,7 @@ def test_the_whole_table_of_calls(rig: EngineRig, who: str) -> None:
             continue  # tried below, on an engine of its own
         put_in_order(rig)
         before = None if may else pids(rig)
-        with connected(rig, who) as raw:
-            answer = raw.ask(name, **about_app(name))
+        answer = until(lambda name=name: asked_as(rig, who, name), f"an answer to {name}", 30)
         assert is_denied(answer) != may, (name, answer)
         assert "error" in answer or may, (name, answer)
         assert "error" not in answer or not may or name not in ABOUT_WORKERS, (name, answer)
@@ -318,9 +339,9 @@ def test_scaling_has_the_limit_that_root_set(rig: EngineRig) -> None:
 
 def test_the_history_says_who_did_it(rig: EngineRig) -> None:
     with client(rig, "operator") as one:
-        one.stop("app/queue:2", wait_seconds=30)
-    with client(rig, "operator by group") as one:
-        one.start("app/queue:2", wait_seconds=30)
+        in_time(lambda: one.stop("app/queue:2", wait_seconds=30))
+    with client(rig, "operator by group") as two:
+        in_time(lambda: two.start("app/queue:2", wait_seconds=30))
     with rig.client() as root:
         until(lambda: len(asked(root)) >= 2, "both to be stored")
         start, stop = asked(root)[:2]
@@ -376,14 +397,14 @@ def test_who_asks_for_changes_all_the_time_is_slowed_down(rig: EngineRig) -> Non
     """A history has room for so many events: one project must not drive out those of the others."""
     who = "project user"
     with client(rig, who) as one:
-        for _ in range(60):
+        for _ in range(600):  # on a slow machine some of the right to change comes back meanwhile
             try:
                 one.start("app/queue:1")
             except HostError as error:
                 assert "too many changes" in error.message  # noqa: PT017 -- some of them
                 break
         else:
-            pytest.fail("60 changes at once were taken")
+            pytest.fail("600 changes at once were taken")
         one.status()
         until(lambda: _may_start(one), "a change that is taken again", 10)
 

@@ -1,6 +1,7 @@
 """The engine dies, hangs, floods or lies: nothing is lost, nobody else notices, nothing is done that may not be."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import DEADLINE, lives, marked, read_all, rig, until
+from keeper_rig import DEADLINE, Engine, lives, marked, read_all, rig, until
 
 from shiftboss.core import wire
 
@@ -185,8 +186,6 @@ ALMOST = st.builds(
 
 def test_fuzzed_requests_do_nothing() -> None:
     """No crash, nothing started, nothing killed; the keeper answers afterwards as before."""
-    import json
-
     with rig() as made:
         made.write(made.entry("sleep", "1000", processes_max=1))
         engine = made.start().synced()
@@ -261,6 +260,54 @@ def test_engine_cannot_start_what_is_not_in_the_manifest_nor_reach_a_stranger() 
         finally:
             os.kill(stranger, signal.SIGKILL)
             os.waitpid(stranger, 0)
+
+
+def test_who_took_the_engines_place_reaches_nothing_by_names_numbers_and_descriptors() -> None:
+    """Path tricks, numbers out of range, huge messages, keys twice, descriptors of any kind: refused, nothing more."""
+    with rig() as made:
+        made.write(made.entry("sleep", "1000", processes_max=1))
+        engine = made.start().synced()
+        pid = engine.spawn()[0].pid
+        before = len(os.listdir(f"/proc/{made.pid}/fd"))
+        names = ("app/../app/worker", "/app/worker", "app/worker/", "app//worker", "./app/worker", "app/worker\\u0000",
+                 "app/worker\\n", "APP/WORKER", "app", "../manifest/app", "app/" + "w" * 300)  # fmt: skip
+        for name in names:
+            for kind in ("spawn", "stop", "kill", "forget"):
+                engine.send(f'{{"type":"{kind}","entry":"{name}","process":1,"run":1}}'.encode())
+                assert engine.expect(wire.Refused)
+        for process, run in ((0, 1), (-1, 1), (10**6, 1), (1, 0), (1, -1), (1, 2**63), ("1", 1), (None, 1)):
+            engine.send(
+                json.dumps({"type": "kill", "entry": "app/worker", "process": process, "run": run}).encode()
+            )
+            assert engine.expect(wire.Refused)
+        engine.send(b'{"type":"sync","type":"kill","entry":"app/none","process":1,"run":1,"scope":"all"}')
+        assert engine.expect(wire.Refused)
+        with pytest.raises(OSError, match="Message too long"):  # larger than the socket takes at all
+            engine.socket.send(b"x" * 10_000_000)
+        engine.send(b'{"type":"sync"' + b" " * 60_000 + b"}")
+        assert engine.expect(wire.Refused).words == "the request is too long"
+        _send_odd_descriptors(engine)
+        for stale in (wire.Signal("app/worker", 1, 7, "KILL", "main"), wire.Kill("app/worker", 1, 7)):
+            engine.send(stale)
+        told = engine.sync()
+        assert [r.pid for r in told if isinstance(r, wire.Held)] == [pid]
+        assert lives(pid)
+        assert len(os.listdir(f"/proc/{made.pid}/fd")) == before
+        assert len(marked(made.instance)) <= 2, "the worker, and at most the engine"
+
+
+def _send_odd_descriptors(engine: Engine) -> None:
+    """Send a directory, a pipe, a memory file and the socket itself with good requests; they must not be kept."""
+    pipe = os.pipe()
+    odd = [os.open("/", os.O_RDONLY), os.memfd_create("odd"), *pipe, engine.socket.fileno()]
+    try:
+        for descriptor in odd:
+            engine.seen.clear()
+            socket.send_fds(engine.socket, [wire.encode(wire.Reload())], [descriptor])
+            engine.expect(wire.Manifest)
+    finally:
+        for descriptor in odd[:-1]:
+            os.close(descriptor)
 
 
 def test_bad_engine_command_is_tried_again_with_a_capped_delay() -> None:

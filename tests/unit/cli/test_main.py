@@ -269,7 +269,14 @@ def test_json_is_all_that_is_on_standard_output(shop: Shop, sh: Run) -> None:
     set_up = json.loads(sh("setup", "shop", "queue", "--json").out)
     status = json.loads(sh("status", "--json").out)
     assert set_up["projects"][0]["workers"][0]["processes"][0]["state"] == "RUNNING"
-    assert list(status["projects"][0]) == ["project", "user", "release", "workers", "schedules"]
+    assert list(status["projects"][0]) == [
+        "project",
+        "user",
+        "release",
+        "workers",
+        "schedules",
+        "from_release",
+    ]
     assert list(status["projects"][0]["workers"][0]) == [
         "name",
         "preset",
