@@ -209,7 +209,20 @@ class FindEngineAccount(Struct, frozen=True):
     """Ask as whom the native engine runs. Answer: `EngineAccount`."""
 
 
-Query = ReadFile | ReadMatching | StatPath | AskSupervisor | AskEngine | FindEngineAccount | FindGround
+class FindLauncher(Struct, frozen=True):
+    """Ask for the command that starts a unit confined (`launcher/main.py`). Answer: a tuple of its first words."""
+
+
+Query = (
+    ReadFile
+    | ReadMatching
+    | StatPath
+    | AskSupervisor
+    | AskEngine
+    | FindEngineAccount
+    | FindGround
+    | FindLauncher
+)
 
 # One answer for each query, of the type that the query's docstring names.
 Answers = Mapping[Query, object]

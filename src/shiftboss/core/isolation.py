@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.limits import Ground, fallbacks, rlimits, v1_values, v2_values, within
-from shiftboss.core.spec import Isolation, IsolationLevel, Project, Site, Unit
+from shiftboss.core.spec import Isolation, IsolationLevel, Project, Site, Unit, Worker
 from shiftboss.core.wire import Confinement, Entry
 
 Steps = tuple[tuple[str, ...], ...]
@@ -140,11 +140,12 @@ def confined(entry: Entry, unit: Unit, site: Site, default: IsolationLevel, *, w
 
 
 def needs_launcher(unit: Unit) -> bool:
-    """Tell whether a backend that cannot confine must start this unit through the launcher."""
+    """Tell whether a backend that cannot confine, or read a file of variables, starts this unit through the launcher."""
     plain = type(unit.limits)()
     asked = unit.isolation
     return bool(
         unit.limits != plain
+        or (isinstance(unit, Worker) and unit.env_file)
         or unit.project.budget != plain
         or (asked.level and asked.level != "none")
         or asked.no_new_privs

@@ -191,6 +191,9 @@ class FakeProcesses:
     def ground(self) -> Ground:
         return self.offered
 
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        return ("/opt/shiftboss/bin/python", "-I", "-S", "/opt/shiftboss/launcher/main.py")
+
     def running(self, word: str) -> tuple[Running, ...]:
         """Return those of `others` that have the word."""
         return tuple(process for process in self.others if word in "\0".join(process.argv))

@@ -245,6 +245,13 @@ class Processes(Protocol):
         """Return what there is to bound and to isolate processes."""
         ...
 
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        """Return the command that starts a unit confined; it outlives an upgrade.
+
+        Raises HostError if it is to be run by root (`as_root`) and others can write what it consists of.
+        """
+        ...
+
     def running(self, word: str) -> tuple[Running, ...]:
         """Return the living processes with `word` somewhere in their command line (its first 4 KiB), by pid."""
         ...

@@ -33,6 +33,11 @@ class RealProcesses:
 
         return find_ground()
 
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        from shiftboss.host.own_code import launcher_command
+
+        return launcher_command(as_root=as_root)
+
     def running(self, word: str) -> tuple[Running, ...]:
         wanted = word.encode()
         return tuple(

@@ -1,11 +1,12 @@
-"""`shiftboss-exec [--orders DIR] PROJECT/UNIT[:PROCESS]`: confines itself and becomes the program of that unit.
+"""`shiftboss-exec [--orders DIR] [--from-zero] PROJECT/UNIT[:PROCESS]`: confines itself and becomes the program of that unit.
 
 For backends that cannot limit or isolate (Supervisor, cron): they start this as root. What to run, as whom and with
 which limits is in a root-owned file (`DIR/<project>.json`); nothing a project user controls is read before
 the drop to that user. Nothing of ours stays: the pid is the program's, signals go straight to it.
 
 A worker's process has a number. If anything of its last run still lives, it is killed first: never two copies.
-A run without a number (a schedule) is beside those before it.
+A run without a number (a schedule) is beside those before it. `--from-zero`: the first process is written 0, as
+Supervisor counts.
 
 Quickest (no console script in between): `python -I -S …/shiftboss/launcher/main.py`. Exit status, as with env(1):
 127 the command was not found, 126 it cannot be executed, 125 something before that failed.
@@ -21,19 +22,23 @@ from shiftboss.confine.steps import StepError
 from shiftboss.launcher.order import Address, Order, OrderError, read_order
 
 ORDERS = "/var/lib/shiftboss/launch"
-USAGE = "usage: shiftboss-exec [--orders DIRECTORY] PROJECT/UNIT[:PROCESS]"
+USAGE = "usage: shiftboss-exec [--orders DIRECTORY] [--from-zero] PROJECT/UNIT[:PROCESS]"
 NOT_FOUND, NOT_EXECUTABLE, OUR_FAILURE = 127, 126, 125
 
 
 def main() -> None:
     """Become the program; exit 125 to 127 with one line on stderr if that fails."""
     words = sys.argv[1:]
-    directory = words[1] if words[:1] == ["--orders"] and len(words) == 3 else ORDERS
-    if len(words) != 1 and directory == ORDERS:
+    directory, first = ORDERS, 1
+    if words[:1] == ["--orders"] and len(words) > 2:
+        directory, words = words[1], words[2:]
+    if words[:1] == ["--from-zero"]:
+        first, words = 0, words[1:]
+    if len(words) != 1:
         raise _failed(USAGE, OUR_FAILURE)
-    shown = words[-1][:80]
+    shown = words[0][:80]
     try:
-        address = Address(words[-1])
+        address = Address(words[0], first)
         _launch(read_order(directory, address), address)
     except OrderError as error:
         raise _failed(f"shiftboss-exec: {shown}: {error}", OUR_FAILURE) from None

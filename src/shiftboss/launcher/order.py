@@ -20,16 +20,19 @@ class OrderError(Exception):
 
 
 class Address:
-    """`project/unit` or `project/unit:process`; process 0: it has no number, a run of a schedule."""
+    """`project/unit` or `project/unit:process`; process 0: it has no number, a run of a schedule.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    `first`: the number that the first process has in `text`; in ours it is 1.
+    """
+
+    def __init__(self, text: str, first: int = 1) -> None:
         self.entry, colon, number = text.partition(":")
         self.project, _, self.unit = self.entry.partition("/")
-        right = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) > 0
+        right = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) >= first
         if not (_is_name(self.project) and _is_name(self.unit)) or (colon and not right):
             raise OrderError("that is not an address such as myapp/queue:1")
-        self.process = int(number or "0")
+        self.process = int(number) + 1 - first if colon else 0
+        self.text = f"{self.entry}:{self.process}" if colon else text
 
 
 def _is_name(name: str) -> bool:
