@@ -19,6 +19,7 @@ from shiftboss.core.spec import Site, Unit
 from shiftboss.core.wire import Entry, Policy, manifest_text, with_revision
 
 _MODE = 0o600
+_BACKENDS = ("supervisor", "cron")
 
 
 class Launch(Struct, frozen=True):
@@ -31,6 +32,11 @@ class Launch(Struct, frozen=True):
 def orders_directory(site: Site, backend: str) -> str:
     """Return the directory that the launcher of a backend reads."""
     return f"{site.state}/launch/{backend}"
+
+
+def orders_directories(site: Site) -> tuple[str, ...]:
+    """Return every directory with orders."""
+    return tuple(orders_directory(site, backend) for backend in _BACKENDS)
 
 
 def orders_queries(wanted: Wanted, backend: str) -> tuple[Query, ...]:

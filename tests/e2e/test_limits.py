@@ -1,4 +1,4 @@
-"""Limits and isolation of the native backend, as a server's root gets them from the command line. About 25 s."""
+"""Limits and isolation, on native and through Supervisor, as a server's root gets them from the command line. About 25 s."""
 
 import json
 import time
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import Server, TestProject, on_native
+from tests.e2e.server import Server, TestProject, on_both
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.needs_root, on_native, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_root, on_both, pytest.mark.timeout(120)]
 PYTHON = "/usr/bin/python3"
 # tries all of it again and again, with what stands in its own `targets`, and keeps the last answers
 PROBE = """
