@@ -10,7 +10,7 @@ from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, 
 from shiftboss.backends.logs import log_queries, prepare_logs
 from shiftboss.backends.supervisor_conf import check, process_name, program_of, render, supervisor_name
 from shiftboss.backends.supervisor_conflicts import in_the_way, wrong_user
-from shiftboss.backends.supervisor_live import addresses, live, number_of
+from shiftboss.backends.supervisor_live import addresses, live, number_of, with_launched
 from shiftboss.backends.supervisor_rules import NotReadableError, Program, read_program
 from shiftboss.backends.supervisor_seen import Seen, files_query, path_of, see, workers_of
 from shiftboss.core.errors import UserError
@@ -38,7 +38,14 @@ from shiftboss.core.plan import (
 )
 from shiftboss.core.spec import Unit, UnitKind, Worker
 
-__all__ = ["SupervisorBackend", "live", "process_name", "refuse_collisions", "supervisor_name"]
+__all__ = [
+    "SupervisorBackend",
+    "live",
+    "process_name",
+    "refuse_collisions",
+    "supervisor_name",
+    "with_launched",
+]
 
 _MODE, _SECRET_MODE = 0o644, 0o600
 _ROOT = 0

@@ -62,6 +62,19 @@ class ProcessUse(Struct, frozen=True):
     tasks: int | None = None
 
 
+class LaunchedFacts(Struct, frozen=True):
+    """What the cgroup of a process that the launcher started tells: its use, and how often memory ran out in this run.
+
+    `limit_bytes`, `peak_bytes`: of memory. `own_limit`: its own was reached, else its project's or the machine's.
+    """
+
+    use: ProcessUse
+    killed: int = 0
+    own_limit: bool = False
+    limit_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
 class EngineProcess(Struct, frozen=True):
     """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone.
 

@@ -15,6 +15,7 @@ from shiftboss.core.facts import (
     EngineSchedule,
     Finished,
     GroupFacts,
+    LaunchedFacts,
     Listener,
     PathFacts,
     PathType,
@@ -243,6 +244,10 @@ class Processes(Protocol):
 
     def ground(self) -> Ground:
         """Return what there is to bound and to isolate processes."""
+        ...
+
+    def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
+        """Return what is known of a process that the launcher started (`pid` 0: it has ended), None for nothing."""
         ...
 
     def launcher(self, *, as_root: bool) -> tuple[str, ...]:

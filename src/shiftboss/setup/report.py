@@ -7,7 +7,6 @@ from datetime import UTC, datetime, tzinfo
 from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 
-from shiftboss.backends import native
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.facts import EngineSchedule, Usage
 from shiftboss.core.limits import Ground, holdings, within
@@ -155,7 +154,7 @@ class _Observer:
         for usage in self.usage.values():
             self._children.setdefault(usage.parent, []).append(usage.pid)
         self._zone = self.machine.clock.zone()
-        self._ground: Ground | None = None
+        self._grounds: dict[str, Ground] = {}
         self.errors: list[ShiftbossError] = []
 
     def project(self, resolved: Resolved) -> ProjectReport:
@@ -190,19 +189,20 @@ class _Observer:
         return replace(worker, processes=tuple(self._completed(p, "", None) for p in worker.processes))
 
     def _limits(self, worker: Worker) -> tuple[LimitReport, ...]:
-        if worker.backend != native.NativeBackend.name:
-            return ()
         budget = worker.project.budget
         limits = within(worker.limits, budget)
         if limits == budget == Limits():
             return ()
-        if self._ground is None:
-            live = live_workers(self.machine, self.site, worker.backend)
-            self._ground = live.ground(self.machine.processes.ground())
-        ground = self._ground
+        ground = self._ground_of(worker.backend)
         own = [LimitReport(*astuple(holding)) for holding in holdings(limits, ground)]
         shared = [LimitReport(*astuple(holding)) for holding in holdings(budget, ground)]
         return (*own, *(replace(limit, limit=f"budget {limit.limit}") for limit in shared))
+
+    def _ground_of(self, backend: str) -> Ground:
+        if backend not in self._grounds:
+            live = live_workers(self.machine, self.site, backend)
+            self._grounds[backend] = live.ground(self.machine.processes.ground())
+        return self._grounds[backend]
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid
