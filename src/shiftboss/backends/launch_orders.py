@@ -15,7 +15,8 @@ from shiftboss.core.facts import Answers, FindGround, FindLauncher, Query, ReadF
 from shiftboss.core.isolation import confined, default_level, needs_launcher
 from shiftboss.core.limits import Ground
 from shiftboss.core.plan import Plan, RemoveFile, WriteFile
-from shiftboss.core.spec import Site, Unit
+from shiftboss.core.schedule_entry import SCHEDULE
+from shiftboss.core.spec import Schedule, Site, Unit
 from shiftboss.core.wire import Entry, Policy, manifest_text, with_revision
 
 _MODE = 0o600
@@ -37,6 +38,11 @@ def orders_directory(site: Site, backend: str) -> str:
 def orders_directories(site: Site) -> tuple[str, ...]:
     """Return every directory with orders."""
     return tuple(orders_directory(site, backend) for backend in _BACKENDS)
+
+
+def spool_directory(site: Site) -> str:
+    """Return where the launcher keeps what became of the runs that cron started."""
+    return f"{site.state}/spool"
 
 
 def orders_queries(wanted: Wanted, backend: str) -> tuple[Query, ...]:
@@ -81,6 +87,14 @@ def _path(wanted: Wanted, backend: str) -> str:
 
 
 def _order(unit: Unit, site: Site) -> Entry:
-    """Return what the launcher goes by, without what is Supervisor's or cron's to know (how many, when, where to log)."""
-    entry = plain_entry(unit)._replace(processes_max=1, policy=Policy())
+    """Return what the launcher goes by, without what is Supervisor's or cron's to know (how many, when)."""
+    entry = plain_entry(unit)._replace(processes_max=1, policy=_policy(unit))
     return with_revision(confined(entry, unit, site, default_level(unit), watched=False))
+
+
+def _policy(unit: Unit) -> Policy:
+    """Return what `launcher/run.py` must know of a schedule: Supervisor watches over its workers itself."""
+    if not isinstance(unit, Schedule):
+        return Policy()
+    options = {"overlap": unit.policy.overlap, "timeout_seconds": unit.policy.timeout_seconds}
+    return Policy(kind=SCHEDULE, processes=0, log_path=unit.log_path, options=options)
