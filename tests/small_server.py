@@ -47,8 +47,9 @@ def schedule(
     of: Project | None = None,
     **more: object,
 ) -> Schedule:
-    plain = Schedule(of or project(), name, "custom", "cron", cron, argv)
-    return Schedule(**{f: getattr(plain, f) for f in plain.__slots__} | more)
+    """Return a schedule; where cron runs it, as a plain line."""
+    usual = Schedule(of or project(), name, "custom", "cron", cron, argv, plain=True)
+    return Schedule(**{f: getattr(usual, f) for f in usual.__slots__} | more)
 
 
 @dataclass

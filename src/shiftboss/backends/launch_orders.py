@@ -96,5 +96,10 @@ def _policy(unit: Unit) -> Policy:
     """Return what `launcher/run.py` must know of a schedule: Supervisor watches over its workers itself."""
     if not isinstance(unit, Schedule):
         return Policy()
-    options = {"overlap": unit.policy.overlap, "timeout_seconds": unit.policy.timeout_seconds}
+    wishes = unit.policy
+    options = {
+        "overlap": wishes.overlap,
+        "timeout_seconds": wishes.timeout_seconds,
+        "keeps_output": int(wishes.asks_inside),
+    }
     return Policy(kind=SCHEDULE, processes=0, log_path=unit.log_path, options=options)

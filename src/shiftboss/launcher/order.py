@@ -61,7 +61,12 @@ class Order:
         self.environment, self.env_file = _values(row, "environment"), _text(row, "env_file", "")
         self.umask = _number(row, "umask", 0o027)
         self.rlimits = _pairs(row, "rlimits")
-        self.stop_signal = _text(_table(row, "stop"), "signal", "TERM")
+        stop = _table(row, "stop")
+        self.stop_signal, self.stop_seconds = (
+            _text(stop, "signal", "TERM"),
+            _seconds(stop, "wait_seconds", 30.0),
+        )
+        self._read_policy(_table(row, "policy"))
         bounds = _table(row, "confinement")
         self.own = (_values(bounds, "v2"), _values(bounds, "v1"))
         self.budget = (_values(bounds, "budget_v2"), _values(bounds, "budget_v1"))
@@ -70,6 +75,14 @@ class Order:
         self.steps = tuple(tuple(_texts({"steps": step}, "steps")) for step in _list(bounds, "steps"))
         if not self.argv or not self.argv[0]:
             raise OrderError("argv has no command")
+
+    def _read_policy(self, policy: Table) -> None:
+        """Read what only the runs of a schedule have; `keeps_output`: of good ones too, it says how tasks ended."""
+        options = _table(policy, "options")
+        self.log = _text(policy, "log_path", "")
+        self.overlap = _text(options, "overlap", "allow")
+        self.timeout_seconds = _number(options, "timeout_seconds", 0)
+        self.keeps_output = bool(_number(options, "keeps_output", 0))
 
 
 def read_order(directory: str, address: Address) -> Order:
@@ -151,6 +164,13 @@ def _text(row: Table, name: str, default: str | None = None) -> str:
 def _number(row: Table, name: str, default: int | None = None) -> int:
     value = row.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(name)
+    return value
+
+
+def _seconds(row: Table, name: str, default: float) -> float:
+    value = row.get(name, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise _wrong(name)
     return value
 

@@ -16,6 +16,7 @@ CRON = CronBackend()
 PLAIN = Override()
 FILE = "/etc/cron.d/shiftboss-myapp"
 LOGS = "/infra/logs/projects/myapp"
+ORDERS = "/var/lib/shiftboss/launch/cron/myapp.json"
 LOG = f"{LOGS}/scheduler.log"
 BACKUP = schedule("backup", "0 2 * * *", ("/usr/bin/pg_dump", "shop"))
 
@@ -85,7 +86,7 @@ def test_one_schedule_less_rewrites_the_file_and_none_removes_it():
 
 
 def test_without_schedules_only_our_file_is_asked_for():
-    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE}
+    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS}
 
 
 def test_holds_schedules_of_its_name_only():
