@@ -66,7 +66,9 @@ def _locked(spool: Spool, order: Order) -> "Lock | None":
         _end_holder(lock.read())
     wait = order.stop_seconds + _REPLACE_MARGIN_SECONDS if order.overlap == "replace" else 0.0
     if not _wait_for(lock, wait):
-        raise _OverlapError(f"overlap: run {(lock.read() or [0])[0]} of an earlier occurrence has not ended")
+        run = (lock.read() or [0])[0]
+        lock.release()
+        raise _OverlapError(f"overlap: run {run} of an earlier occurrence has not ended")
     return lock
 
 
@@ -77,7 +79,6 @@ def _wait_for(lock: Lock, seconds: float) -> bool:
         return False
     while _program_lives(lock.read()):
         if seconds >= 0 and time.monotonic() >= end:
-            lock.release()
             return False
         time.sleep(0.05)
     return True

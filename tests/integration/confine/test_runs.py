@@ -277,7 +277,7 @@ def test_the_spool_stays_small_and_counts_on(cron: Cron) -> None:
     cron.order("/bin/true")
     cron.run()
     path = cron.spool / cron.made.mine.name / UNIT
-    path.write_text(path.read_text() + ("x" * 1000 + "\n") * 1100)
+    path.write_text(("x" * 1000 + "\n") * 1100 + path.read_text())
     second = cron.run()
     assert second.run == 2
     assert path.stat().st_size < 2000
