@@ -86,7 +86,7 @@ def _wait_for(lock: Lock, seconds: float) -> bool:
 
 def _program_lives(told: "list[int]") -> bool:
     """Tell whether the program of a holder lives. `told`: run, pid and start of its launcher, those of the program."""
-    return len(told) == 5 and started(told[3]) == told[4]
+    return len(told) == 5 and started(told[3]) == told[4] > 0
 
 
 def _end_holder(told: "list[int]") -> None:
@@ -98,10 +98,11 @@ def _end_holder(told: "list[int]") -> None:
 
 
 def started(pid: int) -> int:
-    """Return when a process started, in the kernel's ticks since boot; 0 if there is none of that number."""
+    """Return when a living process started, in the kernel's ticks since boot; 0 if none of that number lives."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return int((file.read(4096) or b"").rpartition(b")")[2].split()[19])
+            fields = (file.read(4096) or b"").rpartition(b")")[2].split()
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError):
         return 0
 
