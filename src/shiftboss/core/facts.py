@@ -75,6 +75,32 @@ class LaunchedFacts(Struct, frozen=True):
     peak_bytes: int | None = None
 
 
+class Launcher(Struct, frozen=True):
+    """Who watches over a run: pid, its start in ticks since boot, and which boot that was."""
+
+    pid: int
+    since: int
+    boot: str
+
+
+class SpooledRun(Struct, frozen=True):
+    """One occurrence that cron started. Times are seconds since the epoch.
+
+    `outcome`: as of any schedule, None while it runs. `began` None: it did not run. `output`: the end of what a run
+    that went wrong has written.
+    """
+
+    run: int
+    due: int
+    outcome: str | None
+    reason: str = ""
+    began: float | None = None
+    ended: float | None = None
+    exit_status: int | None = None
+    memory_bytes: int | None = None
+    output: str = ""
+
+
 class EngineProcess(Struct, frozen=True):
     """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone.
 

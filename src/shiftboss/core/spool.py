@@ -5,38 +5,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from shiftboss.core.exit_reason import Ending, exit_reason
+from shiftboss.core.facts import Launcher, SpooledRun
 from shiftboss.core.laravel_run import judge_run
 from shiftboss.core.spec import Schedule
 
 _SIGNALLED = 128
 _ENDINGS = {"timed_out": "timed_out"}
 _EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
-
-
-class Launcher(msgspec.Struct, frozen=True):
-    """Who watches over a run: pid, its start in ticks since boot, and which boot that was."""
-
-    pid: int
-    since: int
-    boot: str
-
-
-class SpooledRun(msgspec.Struct, frozen=True):
-    """One occurrence that cron started. Times are seconds since the epoch.
-
-    `outcome`: as of any schedule, None while it runs. `began` None: it did not run. `output`: the end of what a run
-    that went wrong has written.
-    """
-
-    run: int
-    due: int
-    outcome: str | None
-    reason: str = ""
-    began: float | None = None
-    ended: float | None = None
-    exit_status: int | None = None
-    memory_bytes: int | None = None
-    output: str = ""
 
 
 class _Line(msgspec.Struct):

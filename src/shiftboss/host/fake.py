@@ -12,7 +12,16 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shiftboss.core.errors import HostError
-from shiftboss.core.facts import EngineAccount, Finished, GroupFacts, LaunchedFacts, Listener, Running, Usage
+from shiftboss.core.facts import (
+    EngineAccount,
+    Finished,
+    GroupFacts,
+    LaunchedFacts,
+    Launcher,
+    Listener,
+    Running,
+    Usage,
+)
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
@@ -191,6 +200,10 @@ class FakeProcesses:
 
     def ground(self) -> Ground:
         return self.offered
+
+    def lives(self, launcher: Launcher) -> bool:
+        """Tell whether the pid is one of `others`."""
+        return any(process.pid == launcher.pid for process in self.others)
 
     def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
         """Return what was put in."""

@@ -1,7 +1,9 @@
-"""What the cgroups of the launcher tell of a process that Supervisor started through it."""
+"""What is known of what the launcher started: by the cgroups of a worker, by the process that watches over a run."""
+
+from pathlib import Path
 
 from shiftboss.confine import limits, usage
-from shiftboss.core.facts import LaunchedFacts, ProcessUse
+from shiftboss.core.facts import LaunchedFacts, Launcher, ProcessUse
 
 
 def read_launched(slot: str, pid: int) -> LaunchedFacts | None:
@@ -24,3 +26,13 @@ def _use(pid: int, directories: list[str]) -> ProcessUse:
         written_bytes=used.written_bytes,
         tasks=used.tasks,
     )
+
+
+def is_alive(launcher: Launcher) -> bool:
+    """Tell whether the launcher of a run lives: its number, when that started, and in which boot (proc(5))."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{launcher.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return boot == launcher.boot and fields[0] not in (b"Z", b"X") and int(fields[19]) == launcher.since

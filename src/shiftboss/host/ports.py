@@ -16,6 +16,7 @@ from shiftboss.core.facts import (
     Finished,
     GroupFacts,
     LaunchedFacts,
+    Launcher,
     Listener,
     PathFacts,
     PathType,
@@ -244,6 +245,10 @@ class Processes(Protocol):
 
     def ground(self) -> Ground:
         """Return what there is to bound and to isolate processes."""
+        ...
+
+    def lives(self, launcher: Launcher) -> bool:
+        """Tell whether the launcher of a run is still there, and nobody else who got its number."""
         ...
 
     def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:

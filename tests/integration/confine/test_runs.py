@@ -12,10 +12,11 @@ from confine_rig import DEADLINE, PYTHON, World, world
 from tests.waiting import wait_until
 
 from shiftboss.core import wire
+from shiftboss.core.facts import Launcher, SpooledRun
 from shiftboss.core.run_log import output_of
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.spec import Schedule
-from shiftboss.core.spool import Launcher, SpooledRun, read_spool
+from shiftboss.core.spool import read_spool
 from shiftboss.launcher.run import started
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
