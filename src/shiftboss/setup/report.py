@@ -249,7 +249,7 @@ class _Observer:
         is_bad = ended is not None and ended.outcome not in ("ran", "skipped")
         state = "RUNNING" if any(run.outcome is None for run in runs) else "WAITING"
         reason = (ended.reason or ended.outcome) if ended and is_bad else None
-        return _last_spooled(ended, self._zone) if ended else None, state, reason
+        return _last_spooled(ended, self._zone) if ended else self._last(schedule), state, reason
 
     def _next(self, schedule: Schedule) -> str | None:
         from shiftboss.setup.due import (
