@@ -46,9 +46,10 @@ def command(
     clock = session.machine.clock
     after = parse_since(since, clock.now()).timestamp() if since else 0.0
     outcomes = occurrence_lines.BAD if only_failed else ()
+    on_cron = spooled_schedules(session, targets)
     found: list[Event | Occurrence] = [
         row
-        for schedule in (on_cron := spooled_schedules(session, targets))
+        for schedule in on_cron
         for row in spooled_rows(session, schedule)
         if row.due >= after and (row.outcome in outcomes or not outcomes)
     ]
