@@ -54,7 +54,8 @@ def setup_supervisor_command(
 ) -> None:
     """Set up a background worker of a project on this server's Supervisor, start it and prove that it runs.
 
-    Same as `shiftboss setup`, for Supervisor only; `shiftboss --help` shows everything else.
+    Same as `shiftboss setup`, for Supervisor only; limits and isolation are given there (`--memory`, `--isolation`).
+    `shiftboss --help` shows everything else.
     """
     ctx.obj = config
     session = open_session(ctx)

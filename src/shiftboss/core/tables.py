@@ -272,7 +272,7 @@ class WorkerTable(Table, frozen=True, kw_only=True):
         Text | None,
         Meta(
             description="File of NAME=value lines, read as the project's user at each start; relative to the "
-            "project's root. Backend native only."
+            "project's root."
         ),
     ] = None
     start_seconds: Annotated[

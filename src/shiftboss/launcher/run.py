@@ -4,9 +4,9 @@ cron starts us as root. The program is our child; what it is and as whom it runs
 that by `become`. We stay until it has ended, and hold nothing that it could reach.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # C: `signal` makes enums of it, in 5 ms
 import os
 import select
-import signal
 import time
 
 from shiftboss.confine import limits
