@@ -23,11 +23,11 @@ from shiftboss.confine import cgroup, limits  # noqa: E402
 from shiftboss.confine.birth import Nursery  # noqa: E402
 from shiftboss.confine.groups import settle  # noqa: E402
 from shiftboss.confine.journal import Journal, Terms  # noqa: E402
+from shiftboss.confine.limits import LAUNCHER_TREE as TREE  # noqa: E402
 from shiftboss.core import wire  # noqa: E402
 from shiftboss.core.isolation import confined  # noqa: E402
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker  # noqa: E402
 from shiftboss.keeper.runs import bounds_of, program_of, slot_of  # noqa: E402
-from shiftboss.launcher.become import TREE  # noqa: E402
 
 GOAL_MS = 25
 UID = 64_999
@@ -58,8 +58,12 @@ def write_orders(top: Path) -> tuple[dict[str, list[str]], dict[str, wire.Entry]
         plain = wire.Entry(
             unit.address, argv, PROJECT, UID, UID, str(root), project.current, project.current, ""
         )
-        entries.append(wire.with_revision(confined(plain, unit, site, "none", watched=False)))
-        commands[f"launcher: {title}"] = [*LAUNCHER, "--orders", str(top / "orders"), f"{unit.address}:1"]
+        runs = wire.Policy("schedule", log_path=f"{logs}/{unit.name}.log", options={"overlap": "skip"})
+        entry = confined(plain, unit, site, "none", watched=False)._replace(policy=runs)
+        entries.append(wire.with_revision(entry))
+        orders = [*LAUNCHER, "--orders", str(top / "orders")]
+        commands[f"launcher: {title}"] = [*orders, f"{unit.address}:1"]
+        commands[f"launcher, a whole run of cron: {title}"] = [*orders, "--run", f"{top}/spool", unit.address]
     (top / "orders" / f"{PROJECT}.json").write_text(wire.manifest_text(PROJECT, tuple(entries)))
     return commands, {f"keeper: {title}": entry for title, entry in zip(UNITS, entries, strict=True)}
 

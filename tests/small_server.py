@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from shiftboss.core.facts import (
     EngineAccount,
     FindEngineAccount,
+    FindGround,
+    FindLauncher,
     PathFacts,
     Query,
     ReadFile,
     ReadMatching,
     StatPath,
 )
+from shiftboss.core.limits import Ground
 from shiftboss.core.plan import CreateFile, MakeDirectory, Plan, RemoveFile, WriteFile
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site
 
@@ -47,8 +50,9 @@ def schedule(
     of: Project | None = None,
     **more: object,
 ) -> Schedule:
-    plain = Schedule(of or project(), name, "custom", "cron", cron, argv)
-    return Schedule(**{f: getattr(plain, f) for f in plain.__slots__} | more)
+    """Return a schedule; where cron runs it, as a plain line."""
+    usual = Schedule(of or project(), name, "custom", "cron", cron, argv, plain=True)
+    return Schedule(**{f: getattr(usual, f) for f in usual.__slots__} | more)
 
 
 @dataclass
@@ -93,6 +97,10 @@ class SmallServer:
                 return self.texts.get(path)
             case StatPath(path):
                 return self.facts.get(path)
+            case FindGround():
+                return Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
+            case FindLauncher():
+                return ("/opt/python", "-I", "-S", "/opt/launcher/main.py")
             case FindEngineAccount():
                 return EngineAccount(53_970, 53_970)
             case ReadMatching(directory, pattern):

@@ -24,6 +24,7 @@ INTERRUPTIBLE = ("env", "--default-signal=INT", "--default-signal=HUP", *SHIFTBO
 _COMMAND_SECONDS = 100
 # for tests of the fixture `server`, or of what is made from it; without one of them it has a Supervisor
 on_both = pytest.mark.parametrize("server", ["supervisor", "native"], indirect=True)
+on_supervisor = pytest.mark.parametrize("server", ["supervisor"], indirect=True)
 on_native = pytest.mark.parametrize("server", ["native"], indirect=True)
 # what changes while nobody changes anything
 _LIVE = ("etc/run/", "etc/state/engine/", "etc/state/instance")

@@ -1,14 +1,17 @@
 """The Laravel scheduler and any other schedule on a real cron daemon."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.crond import ONE_RUN_SECONDS, TemporaryCron
 from tests.e2e.laravel import laravel_project
-from tests.e2e.server import CLASSIC, Server
+from tests.e2e.server import CLASSIC, Server, TestProject
+from tests.e2e.test_laravel_scheduler import with_tasks, with_the_lines_of_the_guide
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(240)]
@@ -53,9 +56,64 @@ def test_any_command_with_hard_words_runs_as_written(server: Server, cron: Tempo
     words = ["it's", "100%", "a;b", " # no comment", "žluťoučký", "$HOME", 'say "x"', ""]
 
     server.ok("cron", project.name, "show", "* * * * *", "--", "python3", "show.py", *words)
+    table = project.project_file().read_text()
+    _, mark, section = table.partition("[schedules.show]")
+    assert mark
+    project.project_file().write_text(f"{table}\n[schedules.plain]\nplain = true{section}")
+    server.ok("apply", project.name)
 
-    wait_until(lambda: project.log("show"), ONE_RUN_SECONDS, what="the output of the job")
-    assert json.loads(project.log("show").splitlines()[0]) == [str(release.resolve()), *words]
+    for name in ("show", "plain"):
+        wait_until(lambda name=name: said_by(project, name), ONE_RUN_SECONDS, what=f"the output of {name}")
+        assert json.loads(said_by(project, name)[0]) == [str(release.resolve()), *words]
+
+
+def said_by(project: TestProject, schedule: str) -> list[str]:
+    """Return what the runs of a schedule wrote, without the lines that frame them."""
+    return [line for line in project.log(schedule).splitlines() if not line.startswith("--- run ")]
+
+
+def test_what_cron_starts_is_accounted_for(server: Server, cron: TemporaryCron) -> None:
+    """The launcher: history, reasons, time limits, Laravel's tasks, and a history that no project user can forge."""
+    project = laravel_project(server)
+    with_tasks(project)
+    with_the_lines_of_the_guide(project)
+    every_minute = ("* * * * *", "--")
+    server.ok("cron", project.name)
+    server.ok("cron", project.name, "bad", *every_minute, "/bin/sh", "-c", "echo no disk; exit 4")
+    server.ok("cron", project.name, "long", "--timeout", "2s", *every_minute, "/bin/sleep", "1000")
+
+    def ended() -> dict[str, dict[str, Any]] | None:
+        rows = json.loads(server.ok("history", project.name, "--json").stdout)
+        found = {row["target"].partition("/")[2]: row for row in rows if row["outcome"]}
+        return found if len(found) == 3 else None
+
+    rows = wait_until(ended, ONE_RUN_SECONDS + 30, what="the end of all three")
+    assert rows
+    assert (rows["bad"]["outcome"], rows["bad"]["exit_status"]) == ("failed", 4)
+    assert (rows["bad"]["reason"], rows["bad"]["output"]) == ("exit 4; log: no disk", "no disk")
+    assert (rows["long"]["outcome"], rows["long"]["reason"]) == ("timed_out", "it ran longer than 2 s")
+    assert rows["scheduler"]["outcome"] == "failed", "Laravel itself exits with 0"
+    for task in ("app:heartbeat broken", "exit 7", "closure-boom"):
+        assert task in rows["scheduler"]["reason"]
+
+    schedules = json.loads(server.run("status", project.name, "--json").stdout)["projects"][0]["schedules"]
+    told = {each["name"]: each for each in schedules}
+    assert (told["bad"]["last"]["outcome"], told["bad"]["last"]["exit_status"]) == ("failed", 4)
+    assert (told["bad"]["state"], told["bad"]["reason"]) == ("WAITING", "exit 4; log: no disk")
+    why = server.ok("why", f"{project.name}/bad").stdout
+    assert "it failed (exit 4; log: no disk)" in why
+    assert "Next: " in why
+    output = server.ok("logs", f"{project.name}/bad", "--run", str(rows["bad"]["run"])).stdout.splitlines()
+    assert output[1:-1] == ["no disk"]
+
+    heartbeat = project.root / "shared" / "storage" / "app" / "heartbeat.log"
+    wait_until(lambda: "later" in heartbeat.read_text(), 20, what="the task in the background")
+    spool = server.directory / "etc/state/spool" / project.name / "bad"
+    with pytest.raises(subprocess.CalledProcessError):
+        project.as_user("sh", "-c", f"echo '{{}}' >> {spool}")
+    server.ok("remove", project.name, "--yes")
+    assert list(server.cron_dir.iterdir()) == []
+    assert not (server.directory / "etc/state/launch/cron" / f"{project.name}.json").exists()
 
 
 def test_without_a_cron_daemon_it_says_so_and_how_to_start_it(server: Server) -> None:

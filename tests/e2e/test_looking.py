@@ -40,7 +40,7 @@ PROCESS = {
 WORKER = {"name", "preset", "backend", "command", "processes", "limits"}
 SCHEDULE = {"name", "backend", "cron", "timezone", "command", "next", "last", "state", "reason"}
 LAST = {"due", "started", "duration_seconds", "exit_status", "outcome"}
-PROJECT = {"project", "user", "release", "workers", "schedules"}
+PROJECT = {"project", "user", "release", "workers", "schedules", "from_release"}
 
 
 @pytest.fixture

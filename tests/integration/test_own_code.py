@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shiftboss.host.own_code import digest, first_open
-from shiftboss.setup.keeper_command import through_current
+from shiftboss.host.own_code import digest, first_open, through_current
 
 pytestmark = pytest.mark.needs_root
 

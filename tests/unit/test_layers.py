@@ -19,7 +19,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "presets": set(),
     "backends": {"core"},
-    "host": {"core", "api"},  # the engine is asked as Supervisor is: through a port (docs/adr/0010)
+    # the engine is asked as Supervisor is: through a port (docs/adr/0010); what the launcher's cgroups count is read
+    "host": {
+        "core",
+        "api",
+        "confine.limits",
+        "confine.usage",
+    },  #  is asked as Supervisor is: through a port (docs/adr/0010)
     "api": {"core"},
     # presets are data, a package only so that their files are found
     "setup": {"core", "backends", "host", "presets"},

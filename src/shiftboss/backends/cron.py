@@ -5,11 +5,12 @@ written. Crontabs of users and files of others are never touched.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.cron_duplicates import duplicates
 from shiftboss.backends.cron_line import crontab_path, render_crontab
+from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders, spool_directory
 from shiftboss.backends.logs import LogPaths, log_queries, path_facts, prepare_logs
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
 from shiftboss.core.cron_lint import Finding, lint
@@ -18,7 +19,7 @@ from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
 from shiftboss.core.isolation import refuse_bounds
 from shiftboss.core.managed import belongs_to
 from shiftboss.core.plan import Override, Plan, merge
-from shiftboss.core.spec import Project, Schedule, Unit, UnitKind
+from shiftboss.core.spec import Project, Schedule, Site, Unit, UnitKind
 
 __all__ = ["DIALECT", "CronBackend", "duplicates"]
 
@@ -42,8 +43,10 @@ _UNWATCHED = {
     "overlap": "starts a run whether the one before has ended or not",
     "timeout": "lets a run live for ever",
     "stop_wait": "stops no run",
+}
+_UNHEEDED = {
     "retry_delay": "tries nothing again",
-    "expect_within": "does not know how long a run takes",
+    "expect_within": "tells nobody that a run takes long",
 }
 _SIX_FIELDS = re.compile(r"\s*[^\s@]\S*(\s+\S+){5}\s*")
 
@@ -60,11 +63,12 @@ class CronBackend:
 
     def is_left_of(self, project: str, text: str) -> bool:
         """Tell whether a text is a file of ours for this project."""
-        return belongs_to(text, project)
+        return belongs_to(text, project) or is_orders(text)
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our file, and with schedules also the directories, logs and time zone."""
-        ours = sealed_file_queries(crontab_path(wanted.site, wanted.project.name))
+        file = sealed_file_queries(crontab_path(wanted.site, wanted.project.name))
+        ours = (*file, *orders_queries(wanted, self.name))
         schedules = _schedules(wanted)
         if not schedules:
             return ours
@@ -83,22 +87,31 @@ class CronBackend:
         """
         schedules = _schedules(wanted)
         logs, notes = Plan(), Plan()
+        orders, launches = plan_orders(wanted, self.name, answers)
         if schedules:
             _require_cron(wanted, answers)
             notes = Plan(notes=tuple(note for schedule in schedules for note in _examine(schedule, answers)))
             logs = prepare_logs(wanted, _log_paths(schedules), answers)
-        return merge((logs, plan_sealed_file(_file(wanted, schedules), wanted, answers, override), notes))
+        file = plan_sealed_file(_file(wanted, schedules, launches), wanted, answers, override)
+        return merge((logs, orders, file, notes))
 
 
-def _file(wanted: Wanted, schedules: tuple[Schedule, ...]) -> SealedFile:
+def _file(wanted: Wanted, schedules: tuple[Schedule, ...], launches: Mapping[str, Launch]) -> SealedFile:
     project = wanted.project
-    text = render_crontab(project, schedules) if schedules else None
-    return SealedFile(crontab_path(wanted.site, project.name), project.name, text, _mode(project))
+    commands = {address: _run_command(wanted.site, launch) for address, launch in launches.items()}
+    text = render_crontab(project, schedules, commands) if schedules else None
+    return SealedFile(crontab_path(wanted.site, project.name), project.name, text, _mode(project, schedules))
 
 
-def _mode(project: Project) -> int:
+def _run_command(site: Site, launch: Launch) -> tuple[str, ...]:
+    """Return the command of a line that calls the launcher, up to the schedule's address."""
+    return (*launch.command, "--run", spool_directory(site))
+
+
+def _mode(project: Project, schedules: Iterable[Schedule]) -> int:
     """Hide a file with variables of the user: they may be secrets, and other projects live here."""
-    return _SECRET_MODE if project.environment else _MODE
+    has_variables = bool(project.environment) and any(schedule.plain for schedule in schedules)
+    return _SECRET_MODE if has_variables else _MODE
 
 
 def _schedules(wanted: Wanted) -> tuple[Schedule, ...]:
@@ -126,17 +139,18 @@ def _require_cron(wanted: Wanted, answers: Answers) -> None:
 
 def _examine(schedule: Schedule, answers: Answers) -> tuple[str, ...]:
     """Return what the user should know of a schedule; raise UserError if cron would not run it as it reads."""
-    refuse_bounds(schedule)
+    if schedule.plain:
+        refuse_bounds(schedule)
     _refuse_times(schedule)
     findings = lint(schedule.cron, DIALECT)
     fatal = [finding for finding in findings if finding.fatal]
     if fatal:
         raise _refusal(schedule, fatal)
     _refuse_zone(schedule, answers)
-    if schedule.environment:
+    if schedule.environment and schedule.plain:
         raise UserError(
             f"cannot put the environment of {schedule.address} into a crontab: a variable there holds for all lines below it",
-            hint="Set it for the whole project ([project.environment]), or run it on the native backend.",
+            hint="Set it for the whole project ([project.environment]), or remove plain = true.",
         )
     notes = [finding.message for finding in findings] + _unwatched(schedule)
     return tuple(f"{schedule.address}: {note}" for note in notes)
@@ -172,11 +186,13 @@ def _is_default(schedule: Schedule, key: str) -> bool:
 
 
 def _unwatched(schedule: Schedule) -> list[str]:
-    """Return what was asked for and cron does not do, though it starts the runs."""
-    asked = [key for key in schedule.asked if key in _UNWATCHED]
+    """Return what was asked for and is not done, though cron starts the runs."""
+    ignored = _UNHEEDED | (_UNWATCHED if schedule.plain else {})
+    asked = [key for key in schedule.asked if key in ignored]
     if schedule.policy.overlap == "allow":
         asked = [key for key in asked if key != "overlap"]
-    return [f"{key} has no effect on cron, which {_UNWATCHED[key]}" for key in asked]
+    what = "a plain line of cron" if schedule.plain else "cron"
+    return [f"{key} has no effect on {what}, which {ignored[key]}" for key in asked]
 
 
 def _refusal(schedule: Schedule, fatal: list[Finding]) -> UserError:

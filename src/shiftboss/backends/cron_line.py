@@ -6,7 +6,7 @@ cron hands it to the shell unchanged. Whatever a crontab cannot hold is refused 
 
 import re
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -30,6 +30,9 @@ _WORD = r"""(?:[A-Za-z0-9@%+=:,./_-]|'[^']*'|"'")+"""
 _SHAPE = re.compile(
     rf"cd (?P<directory>{_WORD}) && (?P<words>{_WORD}(?: {_WORD})*) >> (?P<log>{_WORD}) 2>&1", re.ASCII
 )
+_WORDS = re.compile(rf"{_WORD}(?: {_WORD})*", re.ASCII)
+_ROOT, _LONGEST_COMMENT = "root", 200
+NO_LAUNCHES: Mapping[str, tuple[str, ...]] = {}
 _SCRIPT_HINT = "Put the command into a script of the project and schedule that script."
 
 # Variables that steer cron itself (crontab(5) of Debian and of cronie) or that it sets and never gives up.
@@ -44,7 +47,10 @@ _RESERVED = {
 
 
 class Meant(Struct, frozen=True):
-    """What one line has to make cron do: at which times, as whom, and which words the shell must find."""
+    """What one line has to make cron do: at which times, as whom, and which words the shell must find.
+
+    Without `directory` and `log` the command sees to both itself.
+    """
 
     when: str
     user: str
@@ -64,31 +70,53 @@ def crontab_path(site: Site, project: str) -> str:
     return f"{site.cron_dir}/{name}"
 
 
-def meant_by(schedule: Schedule) -> Meant:
-    """Return what the line of a schedule has to do."""
+def meant_by(schedule: Schedule, launch: tuple[str, ...] | None = None) -> Meant:
+    """Return what the line of a schedule has to do; `launch` is the launcher's command up to the address."""
     project = schedule.project
     when = " ".join(schedule.cron.split())
+    if launch:
+        return Meant(when, _ROOT, "", (*launch, schedule.address), "")
     return Meant(when, project.account.name, project.current, schedule.argv, schedule.log_path)
 
 
-def render_crontab(project: Project, schedules: Iterable[Schedule]) -> str:
-    """Return the sealed text of a project's crontab, proved by `check`; raise UserError for what it cannot hold."""
+def render_crontab(
+    project: Project, schedules: Iterable[Schedule], launches: Mapping[str, tuple[str, ...]] = NO_LAUNCHES
+) -> str:
+    """Return the sealed text of a project's crontab, proved by `check`; raise UserError for what it cannot hold.
+
+    `launches`: by address, the command of those that the launcher starts. They stand above the project's variables,
+    which must not reach a program of root.
+    """
     ordered = sorted(schedules, key=lambda schedule: schedule.name)
-    lines = [_render_variable(name, value) for name, value in _variables(project).items()]
-    for schedule in ordered:
+    launched = [schedule for schedule in ordered if schedule.address in launches]
+    plain = [schedule for schedule in ordered if schedule.address not in launches]
+    lines: list[str] = []
+    for schedule in launched:
+        comment = f"# {schedule.address}: {_as_comment(schedule)}"
+        lines += ["", comment, render_line(schedule, launches[schedule.address])]
+    if plain:
+        lines += [""] if launched else []
+        lines += [_render_variable(name, value) for name, value in _variables(project).items()]
+    for schedule in plain:
         lines += ["", f"# {schedule.address}", render_line(schedule)]
     text = seal("\n".join(lines) + "\n", project.name, comment="#")
-    check(text, {project.account.name}, [meant_by(schedule) for schedule in ordered])
+    meant = [meant_by(schedule, launches.get(schedule.address)) for schedule in (*launched, *plain)]
+    check(text, {project.account.name, _ROOT}, meant)
     return text
 
 
-def render_line(schedule: Schedule) -> str:
+def _as_comment(schedule: Schedule) -> str:
+    """Return a command such that people recognise it; the launcher gets it from its orders."""
+    words = _UNFIT.sub("?", shlex.join(schedule.argv))
+    return words if len(words) <= _LONGEST_COMMENT else f"{words[:_LONGEST_COMMENT]} …"
+
+
+def render_line(schedule: Schedule, launch: tuple[str, ...] | None = None) -> str:
     """Return the line of a schedule, without a newline; raise UserError if no line can hold it."""
-    meant = meant_by(schedule)
+    meant = meant_by(schedule, launch)
     for word in (meant.directory, *meant.argv, meant.log):
         _refuse_characters(schedule.address, word)
-    command = f"cd {_quoted(meant.directory)} && {_joined(meant.argv)} >> {_quoted(meant.log)} 2>&1"
-    field = command.replace("%", r"\%")
+    field = _command(meant).replace("%", r"\%")
     size = len(field.encode())
     if size > MAX_COMMAND_BYTES:
         raise UserError(
@@ -96,6 +124,12 @@ def render_line(schedule: Schedule) -> str:
             hint=_SCRIPT_HINT,
         )
     return f"{meant.when} {meant.user} {field}"
+
+
+def _command(meant: Meant) -> str:
+    if not meant.log:
+        return _joined(meant.argv)
+    return f"cd {_quoted(meant.directory)} && {_joined(meant.argv)} >> {_quoted(meant.log)} 2>&1"
 
 
 def check(text: str, users: Collection[str], meant: Iterable[Meant]) -> None:
@@ -115,6 +149,8 @@ def check(text: str, users: Collection[str], meant: Iterable[Meant]) -> None:
 
 def _words(command: str, wish: Meant) -> tuple[str, ...] | None:
     """Return the program's words in what the shell gets; None if the shell could find anything else in it."""
+    if not wish.log:
+        return tuple(shlex.split(command)) if _WORDS.fullmatch(command) else None
     found = _SHAPE.fullmatch(command)
     if found is None:
         return None

@@ -4,7 +4,7 @@ from typing import Any
 
 from shiftboss.core.isolation import confined, default_level
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
-from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Worker
+from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Unit, Worker
 from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
 
 
@@ -25,20 +25,8 @@ def render(project: Project, entries: tuple[Entry, ...]) -> str:
 
 def entry_of(worker: Worker, site: Site) -> Entry:
     """Return the entry of a worker with its limits, its isolation and its revision."""
-    return with_revision(confined(_plain_entry(worker), worker, site, default_level(worker), watched=True))
-
-
-def _plain_entry(worker: Worker) -> Entry:
-    return Entry(
-        **_account(worker.project, worker.environment),
-        address=worker.address,
-        argv=worker.argv,
-        revision="",
-        env_file=worker.env_file,
-        processes_max=max(worker.processes, worker.scale_max),
-        stop=StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
-        policy=_policy(worker),
-    )
+    entry = plain_entry(worker)._replace(policy=_policy(worker))
+    return with_revision(confined(entry, worker, site, default_level(worker), watched=True))
 
 
 def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
@@ -57,21 +45,39 @@ def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
         log_total_bytes=schedule.project.log_total_bytes,
         options=options_of(schedule, site),
     )
-    entry = Entry(
-        **_account(schedule.project, schedule.environment),
-        address=schedule.address,
-        argv=schedule.argv,
-        revision="",
-        processes_max=LANES,
-        stop=StopTerms(wait_seconds=float(schedule.policy.stop_seconds)),
-        policy=policy,
-    )
+    entry = plain_entry(schedule)._replace(policy=policy)
     entry = confined(entry, schedule, site, default_level(schedule), watched=True)
     if not schedule.only_if:
         return (with_revision(entry),)
     asked = policy._replace(kind="helper", options={})
     condition = entry._replace(address=condition_of(schedule.address), argv=schedule.only_if, policy=asked)
     return (with_revision(entry), with_revision(condition))
+
+
+def plain_entry(unit: Unit) -> Entry:
+    """Return what a unit runs, as whom and how it is stopped: without its policy, not confined, without revision."""
+    return Entry(
+        **_account(unit.project, unit.environment),
+        address=unit.address,
+        argv=unit.argv,
+        revision="",
+        **(_terms_of_worker(unit) if isinstance(unit, Worker) else _terms_of_schedule(unit)),
+    )
+
+
+def _terms_of_worker(worker: Worker) -> dict[str, Any]:
+    return {
+        "env_file": worker.env_file,
+        "processes_max": max(worker.processes, worker.scale_max),
+        "stop": StopTerms(worker.stop.signal, float(worker.stop.wait_seconds), worker.stop.scope),
+    }
+
+
+def _terms_of_schedule(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "processes_max": LANES,
+        "stop": StopTerms(wait_seconds=float(schedule.policy.stop_seconds)),
+    }
 
 
 def _account(project: Project, environment: Environment) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from shiftboss.backends.contract import Wanted
+from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders
 from shiftboss.backends.logs import log_queries, prepare_logs
 from shiftboss.backends.supervisor_conf import check, process_name, program_of, render, supervisor_name
 from shiftboss.backends.supervisor_conflicts import in_the_way, wrong_user
-from shiftboss.backends.supervisor_live import addresses, live, number_of
+from shiftboss.backends.supervisor_live import addresses, live, number_of, with_launched
 from shiftboss.backends.supervisor_rules import NotReadableError, Program, read_program
 from shiftboss.backends.supervisor_seen import Seen, files_query, path_of, see, workers_of
 from shiftboss.core.errors import UserError
@@ -20,7 +21,6 @@ from shiftboss.core.facts import (
     Query,
     StatPath,
 )
-from shiftboss.core.isolation import refuse_bounds
 from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.names import address
 from shiftboss.core.plan import (
@@ -38,7 +38,14 @@ from shiftboss.core.plan import (
 )
 from shiftboss.core.spec import Unit, UnitKind, Worker
 
-__all__ = ["SupervisorBackend", "live", "process_name", "refuse_collisions", "supervisor_name"]
+__all__ = [
+    "SupervisorBackend",
+    "live",
+    "process_name",
+    "refuse_collisions",
+    "supervisor_name",
+    "with_launched",
+]
 
 _MODE, _SECRET_MODE = 0o644, 0o600
 _ROOT = 0
@@ -72,7 +79,7 @@ class SupervisorBackend:
 
     def is_left_of(self, project: str, text: str) -> bool:
         """Tell whether a text is a file of ours for this project."""
-        return belongs_to(text, project)
+        return belongs_to(text, project) or is_orders(text)
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: the daemon, our files, the logs. The daemon comes first."""
@@ -80,6 +87,7 @@ class SupervisorBackend:
         return (
             AskSupervisor(),
             files_query(wanted),
+            *orders_queries(wanted, self.name),
             *(StatPath(path_of(wanted, worker)) for worker in workers),
             *log_queries(wanted, _log_paths(workers)),
         )
@@ -91,16 +99,17 @@ class SupervisorBackend:
         """
         seen = see(wanted, answers, override)
         workers = workers_of(wanted)
-        for worker in workers:
-            refuse_bounds(worker)
+        orders, launches = plan_orders(wanted, self.name, answers)
         logs = prepare_logs(wanted, _log_paths(workers), answers, writer="root")
         blocked = {conflict.target for conflict in logs.conflicts}
         parts = [
-            _worker(seen, worker) for worker in workers if not blocked & {wanted.project.name, worker.address}
+            _worker(seen, worker, launches.get(worker.address))
+            for worker in workers
+            if not blocked & {wanted.project.name, worker.address}
         ]
         removals = [_removal(seen, path, text) for path, text in sorted(seen.files.items())]
         notes = Plan(notes=_left_over(seen))
-        return _ordered(merge((wrong_user(seen), logs, *parts, *removals, notes)))
+        return _ordered(merge((wrong_user(seen), logs, orders, *parts, *removals, notes)))
 
 
 def _log_paths(workers: Iterable[Worker]) -> tuple[tuple[str, str], ...]:
@@ -112,32 +121,34 @@ def _ordered(plan: Plan) -> Plan:
     return replace(plan, actions=tuple(sorted(plan.actions, key=lambda action: _ORDER.index(type(action)))))
 
 
-def _worker(seen: Seen, worker: Worker) -> Plan:
+def _worker(seen: Seen, worker: Worker, launch: Launch | None) -> Plan:
     conflict = in_the_way(seen, worker)
     if conflict is not None:
         return Plan(conflicts=(conflict,))
     path = path_of(seen.wanted, worker)
-    program = program_of(worker, system=seen.wanted.site.system)
-    content = seal(render(worker, system=seen.wanted.site.system), worker.address, comment=";")
-    before = seen.files.get(path)
+    program = program_of(worker, system=seen.wanted.site.system, launch=launch)
+    content = seal(render(worker, system=seen.wanted.site.system, launch=launch), worker.address, comment=";")
+    before, mode = seen.files.get(path), _file_mode(worker, launch)
     if before == content:
-        return merge((_group(seen, worker), _closed(seen, worker, content)))
-    check(content, {worker.project.account.name}, {worker.project.logs}, meant=program)
+        return merge((_group(seen, worker), _closed(seen, worker, content, mode)))
+    check(content, {worker.project.account.name, "root"}, {worker.project.logs}, meant=program)
     keep_copy = f"{seen.wanted.site.state}/adopted/{_file_name(path)}" if _is_foreign(before) else ""
-    write = WriteFile(worker.address, path, content, before, _file_mode(worker), keep_copy=keep_copy)
+    write = WriteFile(worker.address, path, content, before, mode, keep_copy=keep_copy)
     same = before is not None and _means(before) == program
     after = _group(seen, worker) if same else _changed_group(seen, worker, before)
     return merge((Plan(actions=(write,)), replace(after, untouched=())))
 
 
-def _file_mode(worker: Worker) -> int:
+def _file_mode(worker: Worker, launch: Launch | None) -> int:
     """Hide a file with variables of the user: they may be secrets."""
+    if launch:  # they are in its orders
+        return _MODE
     return _SECRET_MODE if worker.environment or worker.project.environment else _MODE
 
 
-def _closed(seen: Seen, worker: Worker, content: str) -> Plan:
+def _closed(seen: Seen, worker: Worker, content: str, mode: int) -> Plan:
     """Plan for a file that says the right thing: has it the right owner, and no more permissions than it should?"""
-    path, mode = path_of(seen.wanted, worker), _file_mode(worker)
+    path = path_of(seen.wanted, worker)
     owner = _ROOT if seen.wanted.site.system else worker.project.account.uid
     facts = seen.paths[path]
     if facts is None or (facts.uid == owner and not facts.mode & ~mode):

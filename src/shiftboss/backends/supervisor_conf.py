@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 from msgspec.structs import fields
 
+from shiftboss.backends.launch_orders import Launch
 from shiftboss.backends.supervisor_rules import (
     MAX_INTEGER,
     NotReadableError,
@@ -22,6 +23,9 @@ from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import Environment, Restart, Worker
 
 START_RETRIES = 60
+_ROOT, _COUNT_FROM_ZERO = "root", "--from-zero"
+# changes with what the launcher will find in its orders: only then does Supervisor start the program again
+_REVISION = "SHIFTBOSS_REVISION"
 # Both stand for nothing, and keep apart what Supervisor must not see side by side.
 _NOTHING = "%(program_name).0s"
 _NOTHING_IN_QUOTES = "''"
@@ -52,17 +56,20 @@ def _process(group: str, count: int, number: int) -> str:
     return group if count == 1 else f"{group}_{number - 1:02d}"
 
 
-def program_of(worker: Worker, *, system: bool) -> Program:
-    """Return what the file of a worker means. With `system` Supervisor switches to the project's user."""
+def program_of(worker: Worker, *, system: bool, launch: Launch | None = None) -> Program:
+    """Return what the file of a worker means. With `system` Supervisor switches to the project's user.
+
+    With `launch` root's launcher does that, and all else that is said in its orders: directory and variables too.
+    """
     project = worker.project
     group = supervisor_name(project.name, worker.name)
     return Program(
         name=group,
         processes=tuple(_process(group, worker.processes, n + 1) for n in range(worker.processes)),
-        argv=worker.argv,
-        environment=_environment(worker),
-        directory=project.current,
-        user=project.account.name if system else "",
+        argv=(*launch.command, _COUNT_FROM_ZERO, f"{worker.address}:00") if launch else worker.argv,
+        environment=((_REVISION, launch.revision),) if launch else _environment(worker),
+        directory="/" if launch else project.current,
+        user=(_ROOT if launch else project.account.name) if system else "",
         start_seconds=worker.start_seconds,
         start_retries=worker.restart_limit or START_RETRIES,
         autorestart=_AUTORESTART[worker.restart],
@@ -84,19 +91,20 @@ def _environment(worker: Worker) -> Environment:
     return tuple((own | dict(worker.project.environment) | dict(worker.environment)).items())
 
 
-def render(worker: Worker, *, system: bool) -> str:
-    """Return the text of a worker's program file, without the header of `core.managed`.
+def render(worker: Worker, *, system: bool, launch: Launch | None = None) -> str:
+    """Return the text of a worker's program file, without the header of `core.managed`; see `program_of`.
 
     Raises UserError for what no Supervisor can be told: a value with both kinds of quotes, a line break,
     an unknown signal, a log of more than 2 GiB. The value of a variable is never in the message.
     """
-    program = program_of(worker, system=system)
-    _refuse_unwritable(worker, program)
+    program = program_of(worker, system=system, launch=launch)
+    _refuse_unwritable(worker, program, launch)
     several = worker.processes > 1
     lines = [
         f"[program:{program.name}]",
         f"process_name=%(program_name)s{'_%(process_num)02d' if several else ''}",
-        f"command={_command(program.argv)}",
+        *(_LAUNCHED if launch else ()),
+        f"command={_command(program.argv) if not launch else _launched(program.argv)}",
         f"directory={_literal(program.directory)}",
         *([f"user={_literal(program.user)}"] if program.user else []),
         f"numprocs={worker.processes}",
@@ -120,6 +128,10 @@ def render(worker: Worker, *, system: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LAUNCHED = (
+    "; Started as root by the launcher, which sets limits and isolation, becomes the project's user and then the",
+    "; program itself. What it runs is in its orders; the revision is only there to start it again with others.",
+)
 _AUTORESTART: dict[Restart, str] = {"always": "true", "on-failure": "unexpected", "never": "false"}
 _RETRIES = (
     "; Supervisor gives up for good after these tries. It waits 1 s, 2 s, 3 s ... between them: 60 tries",
@@ -145,6 +157,12 @@ def _command(argv: tuple[str, ...]) -> str:
     return _literal(shlex.join(argv), _NOTHING_IN_QUOTES)
 
 
+def _launched(argv: tuple[str, ...]) -> str:
+    """Return the words of a launcher; the process that the address ends with is Supervisor's to fill in."""
+    *words, address = argv
+    return f"{_command(tuple(words))} {address.removesuffix('00')}%(process_num)02d"
+
+
 def _value(worker: Worker, name: str, value: str) -> str:
     """Return a value in quotes that 4.3 (which strips quotes, has no escapes) and 4.4 (POSIX) read alike."""
     if value.strip(_QUOTES) != value:
@@ -165,8 +183,8 @@ def _no_variable(worker: Worker, name: str, why: str) -> UserError:
     )
 
 
-def _refuse_unwritable(worker: Worker, program: Program) -> None:
-    if worker.env_file:
+def _refuse_unwritable(worker: Worker, program: Program, launch: Launch | None) -> None:
+    if worker.env_file and not launch:
         raise UserError(
             f"Supervisor cannot read the env_file of {worker.address}",
             hint='Put the variables into environment, or run it on our own engine: backend = "native".',

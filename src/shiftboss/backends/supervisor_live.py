@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterable
 from itertools import count
 
+from msgspec.structs import replace
+
 from shiftboss.backends.supervisor_conf import supervisor_name
-from shiftboss.core.facts import ProcessFacts, SupervisorFacts
+from shiftboss.core.exit_reason import Starved, out_of_memory
+from shiftboss.core.facts import LaunchedFacts, ProcessFacts, SupervisorFacts
 from shiftboss.core.names import address
 from shiftboss.core.spec import Worker
-from shiftboss.core.status import ProcessStatus
+from shiftboss.core.status import ProcessStatus, used
 
 _REASONED = frozenset({"BACKOFF", "EXITED", "FATAL"})
 _TOO_QUICK = "Exited too quickly"
@@ -27,6 +30,19 @@ def live(worker: Worker, facts: SupervisorFacts) -> tuple[ProcessStatus, ...]:
     present = {number_of(p): p for p in facts.processes if p.group == group}
     numbers = {n for n in present if n is not None} | set(range(1, worker.processes + 1))
     return tuple(_status(worker, number, present.get(number)) for number in sorted(numbers))
+
+
+def with_launched(status: ProcessStatus, facts: LaunchedFacts | None) -> ProcessStatus:
+    """Add what is known of a process that the launcher started."""
+    if facts is None:
+        return status
+    reason = status.exit_reason
+    if reason and facts.killed:
+        starved = Starved(facts.killed, facts.own_limit, facts.limit_bytes, facts.peak_bytes)
+        reason = out_of_memory(starved)
+    return replace(
+        status, exit_reason=reason, **(used(facts.use, status.uptime_seconds) if status.pid else {})
+    )
 
 
 def number_of(process: ProcessFacts) -> int | None:

@@ -54,7 +54,8 @@ def setup_supervisor_command(
 ) -> None:
     """Set up a background worker of a project on this server's Supervisor, start it and prove that it runs.
 
-    Same as `shiftboss setup`, for Supervisor only; `shiftboss --help` shows everything else.
+    Same as `shiftboss setup`, for Supervisor only; limits and isolation are given there (`--memory`, `--isolation`).
+    `shiftboss --help` shows everything else.
     """
     ctx.obj = config
     session = open_session(ctx)
@@ -75,15 +76,17 @@ def setup_supervisor_command(
 def setup_cron_command(
     ctx: click.Context, project: str, config: str | None, force: bool, adopt: bool, dry_run: bool
 ) -> None:
-    """Run the Laravel scheduler of a project every minute by this server's cron.
+    """Run the Laravel scheduler of a project every minute by this server's cron, as a plain line.
 
-    Any other schedule: shiftboss cron PROJECT NAME "EXPR" -- COMMAND.
+    With history, timeouts and limits: shiftboss cron PROJECT. Any other schedule: shiftboss cron PROJECT NAME "EXPR"
+    -- COMMAND.
     """
     ctx.obj = config
     session = open_session(ctx)
     check_name(project, "project")
     request = schedule_request(session.machine, session.site, session.catalog, project, None, None, ())
-    set_up(session, project, [replace(request, backend="cron")], force=force, adopt=adopt, dry_run=dry_run)
+    request = replace(request, backend="cron", settings=request.settings | {"plain": True})
+    set_up(session, project, [request], force=force, adopt=adopt, dry_run=dry_run)
 
 
 def setup_supervisor() -> None:

@@ -11,6 +11,7 @@ from shiftboss.cli import occurrence_lines
 from shiftboss.cli.event_lines import HISTORY_KINDS, event_line, failed, row
 from shiftboss.cli.output import print_json
 from shiftboss.cli.session import open_session
+from shiftboss.cli.spool_rows import spooled_rows, spooled_schedules
 from shiftboss.cli.targets import complete_target
 from shiftboss.core.log_lines import parse_since
 
@@ -38,16 +39,25 @@ def command(
     """Show what happened: of workers starts and ends with their reasons, of schedules what became of each time.
 
     Also who asked for what, and changes of the configuration. The backend native keeps it, for 90 days (schedules:
-    400 days, the last 5000 of each); Supervisor and cron keep no history.
+    400 days, the last 5000 of each). Of schedules on cron the latest are kept, 2 MiB of each, but of plain lines (as
+    setup-cron writes them) nothing; Supervisor keeps no history.
     """
     session = open_session(ctx, json=as_json)
     clock = session.machine.clock
     after = parse_since(since, clock.now()).timestamp() if since else 0.0
-    with Client(session.site.api_socket) as client:
-        events = _events(client, targets, after, lines, only_failed=only_failed)
-        outcomes = occurrence_lines.BAD if only_failed else ()
-        query = Occurrences(targets=targets, outcomes=outcomes, since=after, limit=min(lines, _MOST_ROWS))
-        found: list[Event | Occurrence] = [*events, *client.occurrences(query).occurrences]
+    outcomes = occurrence_lines.BAD if only_failed else ()
+    on_cron = spooled_schedules(session, targets)
+    found: list[Event | Occurrence] = [
+        row
+        for schedule in on_cron
+        for row in spooled_rows(session, schedule)
+        if row.due >= after and (row.outcome in outcomes or not outcomes)
+    ]
+    if not on_cron or session.machine.files.stat(session.site.api_socket) is not None:
+        with Client(session.site.api_socket) as client:
+            found += _events(client, targets, after, lines, only_failed=only_failed)
+            query = Occurrences(targets=targets, outcomes=outcomes, since=after, limit=min(lines, _MOST_ROWS))
+            found += client.occurrences(query).occurrences
     zone = clock.zone()
     shown = sorted(found, key=_at)[-lines:]
     if as_json:

@@ -9,9 +9,12 @@ from shiftboss.api.client import Client
 from shiftboss.cli.occurrence_lines import explained, failed
 from shiftboss.cli.occurrence_lines import row as occurrence_row
 from shiftboss.cli.output import duration, print_json
-from shiftboss.cli.session import open_session
+from shiftboss.cli.session import Session, open_session
+from shiftboss.cli.spool_rows import spooled_rows, spooled_schedules
 from shiftboss.cli.targets import complete_target, require_native_schedule
+from shiftboss.core.errors import UserError
 from shiftboss.core.log_lines import parse_since
+from shiftboss.core.spec import Schedule
 
 _SHOWN = 20
 
@@ -24,16 +27,17 @@ _SHOWN = 20
 def command(ctx: click.Context, target: str, time: str | None, as_json: bool) -> None:
     """Tell what became of an occurrence and why: the last one, or those of the minute of TIME.
 
-    TIME: 14:30 (today, or yesterday if that is still to come), 2026-11-23T14:30, 2h (ago). Backend native only.
+    TIME: 14:30 (today, or yesterday if that is still to come), 2026-11-23T14:30, 2h (ago).
     """
     session = open_session(ctx, json=as_json)
-    require_native_schedule(session, target)
     clock = session.machine.clock
     zone, now = clock.zone(), clock.now()
-    with Client(session.site.api_socket) as client:
-        [status] = client.schedules(target).schedules
-        at = parse_since(time, now).timestamp() if time else 0.0
-        rows = _rows(client, target, at)
+    at = parse_since(time, now).timestamp() if time else 0.0
+    if schedules := spooled_schedules(session, [target]):
+        rows, following = _on_cron(session, _only(schedules, target), at)
+    else:
+        require_native_schedule(session, target)
+        rows, following = _on_engine(session, target, at)
     if as_json:
         print_json([occurrence_row(each, zone) for each in rows])
         return
@@ -42,7 +46,42 @@ def command(ctx: click.Context, target: str, time: str | None, as_json: bool) ->
             session.console.print(line, colour="red" if failed(each) and line.endswith(".") else None)
     if not rows:
         session.console.print(_nothing(target, at, zone))
-    session.console.print(_following(status, now))
+    session.console.print(following)
+
+
+def _only(schedules: list[Schedule], target: str) -> Schedule:
+    """Return the one schedule that is meant."""
+    if len(schedules) > 1:
+        hint = f"Name it: shiftboss why {schedules[0].address}"
+        raise UserError(f"{target} has several schedules", hint=hint)
+    return schedules[0]
+
+
+def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occurrence], str]:
+    """Return what cron did at a time, and what comes next."""
+    from shiftboss.setup.due import next_runs, was_due
+
+    rows = spooled_rows(session, schedule)
+    found = [row for row in rows if not at or row.due == at - at % 60]
+    found = found if at else found[-1:]
+    if at and not found and rows and was_due(schedule, session.machine.clock, at):
+        found = [_not_started(schedule.address, at)] if at > rows[0].due else []
+    runs = next_runs(schedule, session.machine.clock, 1)
+    if not runs:
+        return found, f"The clock makes it never due ({schedule.times})."
+    return found, _next(runs[0], session.machine.clock.now(), schedule.times)
+
+
+def _not_started(address: str, at: float) -> Occurrence:
+    due = int(at - at % 60)
+    reason = "cron did not start it: the daemon or the server was down"
+    return Occurrence(address, 0, due, due, outcome="missed", reason=reason)
+
+
+def _on_engine(session: Session, target: str, at: float) -> tuple[list[Occurrence], str]:
+    with Client(session.site.api_socket) as client:
+        [status] = client.schedules(target).schedules
+        return _rows(client, target, at), _following(status, session.machine.clock.now())
 
 
 def _rows(client: Client, target: str, at: float) -> list[Occurrence]:
@@ -67,5 +106,8 @@ def _following(status: ScheduleStatus, now: datetime) -> str:
         return f"It is paused by {status.paused}; again with: shiftboss resume {status.address}"
     if status.next is None:
         return f"The clock makes it never due ({status.when})."
-    at = datetime.fromtimestamp(status.next, now.tzinfo)
-    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration((at - now).total_seconds())} ({status.when})."
+    return _next(datetime.fromtimestamp(status.next, now.tzinfo), now, status.when)
+
+
+def _next(at: datetime, now: datetime, when: str) -> str:
+    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration((at - now).total_seconds())} ({when})."

@@ -14,6 +14,7 @@ V1_BOUNDING = ("memory", "cpu", "cpuacct", "pids", "blkio")
 _V1_CONTROLLERS = (*V1_BOUNDING, "freezer")  # freezer: to kill what is left
 # not there where the kernel does not account for swap: the limit of memory alone then holds
 _OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
+LAUNCHER_TREE = "shiftboss-launch"
 _MAX_READ = 1 << 20
 _EVERY_READ = 0o755
 Values = dict[str, str]
@@ -77,10 +78,29 @@ def _open_v1(name: str, wanted: tuple[str, ...], mounts: Values, controllers: fr
     return found
 
 
-def _mounts() -> Values:
+def kills(directories: list[str]) -> list[str]:
+    """Return a sentence part if the kernel killed in a slot because memory ran out (`usage.read_killed` tells more)."""
+    for directory in directories:
+        for name in ("memory.events", "memory.oom_control"):
+            for line in _read(f"{directory}/{name}").splitlines():
+                if line.startswith("oom_kill ") and line != "oom_kill 0":
+                    return ["out of memory: killed by the kernel"]
+    return []
+
+
+def find(name: str, pid: int = 0) -> list[str]:
+    """Return the directories `name` (`tree/project/slot`) that are there, as `open_tree` lays them out; makes nothing.
+
+    `pid`: a process in them, which says in which unit of systemd they lie; 0: ours.
+    """
+    paths = [f"{top}/{name}" for top in dict.fromkeys(_mounts(str(pid or "self")).values())]
+    return [path for path in paths if os.path.isdir(path)]
+
+
+def _mounts(process: str = "self") -> Values:
     """Return the directory of each hierarchy that our subtree may lie in: by v1 controller, v2 as ""."""
     own = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in _read(f"/proc/{process}/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             own[name] = path.rstrip("/")

@@ -107,6 +107,11 @@ def exit_reason(ending: Ending, meanings: Mapping[str, str]) -> str:
     return f"{said}; log: {_cut(line)}" if line else said
 
 
+def out_of_memory(starved: Starved) -> str:
+    """Return the exit reason of a program that the kernel killed because memory ran out."""
+    return _by_hunger(Ending(-_KILL), starved, "")
+
+
 def _by_hunger(ending: Ending, starved: Starved, meaning: str) -> str:
     peak = f", peak {rough_text(starved.peak_bytes)}" if starved.peak_bytes else ""
     if starved.own_limit and starved.limit_bytes:

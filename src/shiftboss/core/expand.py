@@ -151,6 +151,7 @@ def expand_schedule(
         asked=asked_for(table),
         limits=unit_limits(table, where),
         isolation=unit_isolation(table),
+        plain=table.plain,
     )
 
 

@@ -62,6 +62,45 @@ class ProcessUse(Struct, frozen=True):
     tasks: int | None = None
 
 
+class LaunchedFacts(Struct, frozen=True):
+    """What the cgroup of a process that the launcher started tells: its use, and how often memory ran out in this run.
+
+    `limit_bytes`, `peak_bytes`: of memory. `own_limit`: its own was reached, else its project's or the machine's.
+    """
+
+    use: ProcessUse
+    killed: int = 0
+    own_limit: bool = False
+    limit_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
+class Launcher(Struct, frozen=True):
+    """Who watches over a run: pid, its start in ticks since boot, and which boot that was."""
+
+    pid: int
+    since: int
+    boot: str
+
+
+class SpooledRun(Struct, frozen=True):
+    """One occurrence that cron started. Times are seconds since the epoch.
+
+    `outcome`: as of any schedule, None while it runs. `began` None: it did not run. `output`: the end of what a run
+    that went wrong has written.
+    """
+
+    run: int
+    due: int
+    outcome: str | None
+    reason: str = ""
+    began: float | None = None
+    ended: float | None = None
+    exit_status: int | None = None
+    memory_bytes: int | None = None
+    output: str = ""
+
+
 class EngineProcess(Struct, frozen=True):
     """One process as the native engine tells it. `up`: it is wanted to run; `deleted`: its release is gone.
 
@@ -209,7 +248,20 @@ class FindEngineAccount(Struct, frozen=True):
     """Ask as whom the native engine runs. Answer: `EngineAccount`."""
 
 
-Query = ReadFile | ReadMatching | StatPath | AskSupervisor | AskEngine | FindEngineAccount | FindGround
+class FindLauncher(Struct, frozen=True):
+    """Ask for the command that starts a unit confined (`launcher/main.py`). Answer: a tuple of its first words."""
+
+
+Query = (
+    ReadFile
+    | ReadMatching
+    | StatPath
+    | AskSupervisor
+    | AskEngine
+    | FindEngineAccount
+    | FindGround
+    | FindLauncher
+)
 
 # One answer for each query, of the type that the query's docstring names.
 Answers = Mapping[Query, object]

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.limits import Ground, fallbacks, rlimits, v1_values, v2_values, within
-from shiftboss.core.spec import Isolation, IsolationLevel, Project, Site, Unit
+from shiftboss.core.spec import Isolation, IsolationLevel, Project, Schedule, Site, Unit
 from shiftboss.core.wire import Confinement, Entry
 
 Steps = tuple[tuple[str, ...], ...]
@@ -140,7 +140,18 @@ def confined(entry: Entry, unit: Unit, site: Site, default: IsolationLevel, *, w
 
 
 def needs_launcher(unit: Unit) -> bool:
-    """Tell whether a backend that cannot confine must start this unit through the launcher."""
+    """Tell whether a backend that is not ours starts this unit through the launcher.
+
+    Supervisor for what it cannot do itself: confine, or read a file of variables. Cron for everything but plain lines,
+    since the launcher also watches over their runs.
+    """
+    if isinstance(unit, Schedule):
+        return not unit.plain
+    return is_bounded(unit) or bool(unit.env_file)
+
+
+def is_bounded(unit: Unit) -> bool:
+    """Tell whether a unit asks for limits or isolation."""
     plain = type(unit.limits)()
     asked = unit.isolation
     return bool(
@@ -153,14 +164,14 @@ def needs_launcher(unit: Unit) -> bool:
 
 
 def refuse_bounds(unit: Unit) -> None:
-    """Raise UserError for limits or isolation on a backend that cannot hold them: they must not be passed over."""
-    if not needs_launcher(unit):
+    """Raise UserError for limits or isolation on a plain line of cron: they must not be passed over."""
+    if not is_bounded(unit):
         return
     budget = unit.project.budget != type(unit.project.budget)()
     what = f"the budget of {unit.project.name}" if budget else f"limits or isolation of {unit.address}"
     raise UserError(
-        f"{unit.backend} cannot hold {what}",
-        hint=f'Let our own engine run it: backend = "native" of {unit.address} in the project\'s file, then: shiftboss apply',
+        f"a plain line of {unit.backend} cannot hold {what}",
+        hint=f"Remove plain = true of {unit.address} from the project's file, then: shiftboss apply",
     )
 
 

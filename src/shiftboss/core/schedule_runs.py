@@ -48,8 +48,6 @@ class _End(NamedTuple):
 
 def _finish(track: Track, occurrence: Occurrence, end: _End, scene: Scene) -> Step:
     """Decide what the end of a run means, in the light of what was asked of it."""
-    if end.ended is not None and end.ended <= occurrence.asked_at:  # it ended by itself before it could hear
-        occurrence = replace(occurrence, ending=None, ending_reason="")
     return _settle(track, occurrence, end._replace(result=_judged(occurrence, end, scene)), scene)
 
 
@@ -146,6 +144,8 @@ def _not_spawned(track: Track, occurrence: Occurrence, event: RunEvent, scene: S
 
 def _exited(track: Track, occurrence: Occurrence, event: RunEvent, scene: Scene) -> Step:
     assert isinstance(event, Exited)
+    if event.ended <= occurrence.asked_at and not event.signalled:  # it ended by itself before it could hear
+        occurrence = replace(occurrence, ending=None, ending_reason="")
     result = Result("ran" if event.ok else "failed", event.words, event.status)
     end = _End(result, event.ended)
     if not event.leftovers:

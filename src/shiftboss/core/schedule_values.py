@@ -134,7 +134,8 @@ class NotSpawned(NamedTuple):
 class Exited(NamedTuple):
     """The main program of the run ended at `ended` (seconds, epoch); `words` tell the exit reason.
 
-    `leftovers`: it left others behind. `status` is the exit status, 128 + n for signal n.
+    `leftovers`: it left others behind. `status` is the exit status, 128 + n for signal n. `signalled`: the keeper had
+    sent it a signal, perhaps of itself, while it was shutting down and before anybody here was told.
     """
 
     run: int
@@ -143,6 +144,7 @@ class Exited(NamedTuple):
     words: str
     ended: float
     leftovers: bool = False
+    signalled: bool = False
 
 
 class Gone(NamedTuple):

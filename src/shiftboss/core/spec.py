@@ -149,7 +149,8 @@ class Schedule(Struct, frozen=True):
 
     Of the three exactly one is given: `every` in seconds, `after` as the address of another schedule.
     `only_if` is ready to be executed, like `argv`. `asked` are the keys of its table that a backend must either
-    respect or name: what the user wrote, not what is the default.
+    respect or name: what the user wrote, not what is the default. `plain`: where cron runs it, nothing of ours is in
+    between.
     """
 
     project: Project
@@ -169,6 +170,7 @@ class Schedule(Struct, frozen=True):
     asked: tuple[str, ...] = ()
     limits: Limits = Limits()
     isolation: Isolation = Isolation()
+    plain: bool = False
 
     @property
     def address(self) -> str:

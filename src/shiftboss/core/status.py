@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from shiftboss.core.facts import EngineProcess
+from shiftboss.core.facts import EngineProcess, ProcessUse
 
 
 class ProcessStatus(Struct, frozen=True):
@@ -50,15 +50,15 @@ def status_of(process: EngineProcess) -> ProcessStatus:
         deleted=process.deleted if process.pid else None,
         exit_reason=process.reason,
         notes=process.notes,
-        **_use_of(process),
+        **used(process.use, uptime),
     )
 
 
-def _use_of(process: EngineProcess) -> dict[str, Any]:
-    use = process.use
+def used(use: ProcessUse | None, uptime_seconds: float | None) -> dict[str, Any]:
+    """Return the fields of a status that say what a process uses."""
     if use is None:
         return {}
     percent = None
-    if use.cpu_seconds is not None and process.uptime_seconds:
-        percent = round(100 * use.cpu_seconds / max(process.uptime_seconds, 0.01), 1)
+    if use.cpu_seconds is not None and uptime_seconds:
+        percent = round(100 * use.cpu_seconds / max(uptime_seconds, 0.01), 1)
     return {**asdict(use), "cpu_percent": percent}

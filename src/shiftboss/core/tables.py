@@ -272,7 +272,7 @@ class WorkerTable(Table, frozen=True, kw_only=True):
         Text | None,
         Meta(
             description="File of NAME=value lines, read as the project's user at each start; relative to the "
-            "project's root. Backend native only."
+            "project's root."
         ),
     ] = None
     start_seconds: Annotated[
@@ -384,6 +384,12 @@ class ScheduleTable(Table, frozen=True, kw_only=True):
     isolation: IsolationField = None
     no_new_privs: PrivilegesField = None
     private_network: NetworkField = False
+    plain: Annotated[
+        bool,
+        Meta(
+            description="The plain line of a crontab, as setup-cron writes it: the command itself, so no history, overlap, timeout or limits. Backend cron only."
+        ),
+    ] = False
     log_max_size: LogSizeField = None
     log_backups: LogBackupsField = None
     backend: BackendField = None

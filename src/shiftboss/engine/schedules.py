@@ -240,7 +240,7 @@ class Schedules:
 
     def _exit_event(self, run: int, ended: wire.Exit, words: str, *, ok: bool, gone: bool) -> Exited:
         status = ended.code if ended.code >= 0 else _SIGNALLED - ended.code
-        return Exited(run, ok, status, words, self._wall_of(ended.at), leftovers=not gone)
+        return Exited(run, ok, status, words, self._wall_of(ended.at), not gone, bool(ended.sent))
 
     def _checked(self, address: str, run: int, words: str) -> None:
         """Take the answer of a condition; no words: the schedule may run."""

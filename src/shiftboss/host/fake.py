@@ -12,7 +12,16 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from shiftboss.core.errors import HostError
-from shiftboss.core.facts import EngineAccount, Finished, GroupFacts, Listener, Running, Usage
+from shiftboss.core.facts import (
+    EngineAccount,
+    Finished,
+    GroupFacts,
+    LaunchedFacts,
+    Launcher,
+    Listener,
+    Running,
+    Usage,
+)
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.commands import NOT_FOUND
@@ -177,6 +186,7 @@ class FakeProcesses:
         self.listeners: dict[int, Listener] = {}
         self.offered = Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
         self.others: list[Running] = []
+        self.confined: dict[str, LaunchedFacts] = {}
 
     def working_directory(self, pid: int) -> str | None:
         return self.directories.get(pid) or self._living().get(pid)
@@ -190,6 +200,17 @@ class FakeProcesses:
 
     def ground(self) -> Ground:
         return self.offered
+
+    def lives(self, launcher: Launcher) -> bool:
+        """Tell whether the pid is one of `others`."""
+        return any(process.pid == launcher.pid for process in self.others)
+
+    def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
+        """Return what was put in."""
+        return self.confined.get(f"{project}/{unit}:{process}")
+
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        return ("/opt/shiftboss/bin/python", "-I", "-S", "/opt/shiftboss/launcher/main.py")
 
     def running(self, word: str) -> tuple[Running, ...]:
         """Return those of `others` that have the word."""

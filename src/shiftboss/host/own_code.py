@@ -2,8 +2,56 @@
 
 import hashlib
 import os
+import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator
+
+from shiftboss.core.errors import HostError
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_RELEASE = re.compile(r"(?P<home>.+)/releases/(?P<release>[^/]+)/(?P<rest>.+)")
+
+
+def own_python(*, as_root: bool) -> str:
+    """Return the interpreter that this program runs on, as a path that outlives an upgrade.
+
+    A copy made by `make install` is named through `current`. Raises HostError if it is for root and somebody
+    else can write that interpreter or what it would import: whoever can is root from the next start on.
+    """
+    if as_root and (path := first_open(_code())):
+        raise HostError(
+            f"cannot run our own code as root from here: others can write {path}",
+            hint="Install a copy that only root can change, with make install in the checkout, and run that one.",
+        )
+    return through_current(sys.executable)
+
+
+def launcher_command(*, as_root: bool) -> tuple[str, ...]:
+    """Return the command that starts a unit confined: the launcher by its path, which needs no packages (`-S`).
+
+    `-I`: neither the directory it is started in nor PYTHON* variables say what is imported. Raises as `own_python`.
+    """
+    python = own_python(as_root=as_root)
+    return (python, "-I", "-S", through_current(f"{_PACKAGE}/launcher/main.py"))
+
+
+def through_current(path: str) -> str:
+    """Return `HOME/current/…` for `HOME/releases/X/…` where `current` leads to that release."""
+    found = _RELEASE.fullmatch(path)
+    if not found:
+        return path
+    live = f"{found['home']}/current"
+    if os.path.realpath(live) != os.path.realpath(f"{found['home']}/releases/{found['release']}"):
+        return path
+    return f"{live}/{found['rest']}"
+
+
+def _code() -> list[str]:
+    """Return what `python -I` would execute: the interpreter and every place it imports from."""
+    # the first place is the directory of the script or (with -m) of the caller, which `-I` leaves out
+    places = sys.path if sys.flags.safe_path else sys.path[1:]
+    return [sys.executable, _PACKAGE, *(path for path in places if path and os.path.exists(path))]
 
 
 def first_open(paths: Iterable[str]) -> str | None:

@@ -15,6 +15,8 @@ from shiftboss.core.facts import (
     EngineSchedule,
     Finished,
     GroupFacts,
+    LaunchedFacts,
+    Launcher,
     Listener,
     PathFacts,
     PathType,
@@ -243,6 +245,21 @@ class Processes(Protocol):
 
     def ground(self) -> Ground:
         """Return what there is to bound and to isolate processes."""
+        ...
+
+    def lives(self, launcher: Launcher) -> bool:
+        """Tell whether the launcher of a run is still there, and nobody else who got its number."""
+        ...
+
+    def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
+        """Return what is known of a process that the launcher started (`pid` 0: it has ended), None for nothing."""
+        ...
+
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        """Return the command that starts a unit confined; it outlives an upgrade.
+
+        Raises HostError if it is to be run by root (`as_root`) and others can write what it consists of.
+        """
         ...
 
     def running(self, word: str) -> tuple[Running, ...]:

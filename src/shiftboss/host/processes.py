@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from shiftboss.core.facts import Listener, Running, Usage
+from shiftboss.core.facts import LaunchedFacts, Launcher, Listener, Running, Usage
 from shiftboss.core.limits import Ground
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -32,6 +32,21 @@ class RealProcesses:
         from shiftboss.host.ground import find_ground
 
         return find_ground()
+
+    def lives(self, launcher: Launcher) -> bool:
+        from shiftboss.host.launched import is_alive
+
+        return is_alive(launcher)
+
+    def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
+        from shiftboss.host.launched import read_launched
+
+        return read_launched(f"{project}/{unit}.{process}", pid)
+
+    def launcher(self, *, as_root: bool) -> tuple[str, ...]:
+        from shiftboss.host.own_code import launcher_command
+
+        return launcher_command(as_root=as_root)
 
     def running(self, word: str) -> tuple[Running, ...]:
         wanted = word.encode()

@@ -8,7 +8,6 @@ from shiftboss.confine import limits
 from shiftboss.confine.steps import StepError, drop_to, explain, find_command, restore_signals, set_rlimits
 from shiftboss.launcher.order import Address, Order
 
-TREE = "shiftboss-launch"
 # all but KILL and STOP, and two that glibc keeps to itself
 _SIGNALS = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 _ATTEMPTS = 5
@@ -23,8 +22,9 @@ def become(order: Order, address: Address) -> None:
     try:
         restore_signals(_SIGNALS)  # some are Python's, and who started us may have ignored others
         step = "cgroup"
-        group = _enter_group(order, address)
-        notes = _limit(order, group)
+        notes: list[str] = []
+        group = _enter_group(order, address, notes)
+        notes += _limit(order, group)
         step = "isolation"
         notes += _isolate(order)
         variables_of = _reader_of_variables(order)
@@ -47,12 +47,15 @@ def become(order: Order, address: Address) -> None:
         raise explain(step, error, order.user, about | {"cgroup": f"a cgroup of {address.text}"}) from None
 
 
-def _enter_group(order: Order, address: Address) -> limits.Group:
-    """Join the cgroup of this process, made new; nothing of its last run lives in it any more."""
-    tree = limits.open_tree(TREE) if os.geteuid() == 0 else None
+def _enter_group(order: Order, address: Address, notes: list[str]) -> limits.Group:
+    """Join the cgroup of this process, made new; nothing of its last run lives in it any more.
+
+    `notes` gets what the old one tells of that run.
+    """
+    tree = limits.open_tree(limits.LAUNCHER_TREE) if os.geteuid() == 0 else None
     slot = f"{address.unit}.{address.process}" if address.process else f"{address.unit}.run{os.getpid()}"
     if tree:
-        _clear(tree, order, address, slot)
+        notes += _clear(tree, order, address, slot)
     group = limits.prepare(tree, address.project, slot, order.own, order.budget)
     for _ in range(_ATTEMPTS):
         try:
@@ -64,9 +67,13 @@ def _enter_group(order: Order, address: Address) -> limits.Group:
     raise StepError("cgroup", errno.ENOENT, f"cannot join {group.name}: it is taken away again and again")
 
 
-def _clear(tree: limits.LimitTree, order: Order, address: Address, slot: str) -> None:
-    """Remove the cgroup of the last run of a process, and of all runs without a number that have ended."""
+def _clear(tree: limits.LimitTree, order: Order, address: Address, slot: str) -> list[str]:
+    """Remove the cgroup of the last run of a process, and of all runs without a number that have ended.
+
+    Returns what is to be told of the last run: Supervisor says of a program that the kernel killed only that it died.
+    """
     directories = tree.directories(f"{address.project}/{slot}")
+    notes = [f"its last run: {words}" for words in limits.kills(directories)]
     if not limits.remove(directories):
         from shiftboss.launcher.leftovers import end_all
 
@@ -74,6 +81,7 @@ def _clear(tree: limits.LimitTree, order: Order, address: Address, slot: str) ->
     if not address.process:
         for directory in tree.directories(address.project):
             _remove_ended(directory, f"{address.unit}.run")
+    return notes
 
 
 def _remove_ended(directory: str, start: str) -> None:

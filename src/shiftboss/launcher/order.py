@@ -20,16 +20,19 @@ class OrderError(Exception):
 
 
 class Address:
-    """`project/unit` or `project/unit:process`; process 0: it has no number, a run of a schedule."""
+    """`project/unit` or `project/unit:process`; process 0: it has no number, a run of a schedule.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    `first`: the number that the first process has in `text`; in ours it is 1.
+    """
+
+    def __init__(self, text: str, first: int = 1) -> None:
         self.entry, colon, number = text.partition(":")
         self.project, _, self.unit = self.entry.partition("/")
-        right = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) > 0
+        right = number.isascii() and number.isdigit() and len(number) <= 5 and int(number) >= first
         if not (_is_name(self.project) and _is_name(self.unit)) or (colon and not right):
             raise OrderError("that is not an address such as myapp/queue:1")
-        self.process = int(number or "0")
+        self.process = int(number) + 1 - first if colon else 0
+        self.text = f"{self.entry}:{self.process}" if colon else text
 
 
 def _is_name(name: str) -> bool:
@@ -58,7 +61,12 @@ class Order:
         self.environment, self.env_file = _values(row, "environment"), _text(row, "env_file", "")
         self.umask = _number(row, "umask", 0o027)
         self.rlimits = _pairs(row, "rlimits")
-        self.stop_signal = _text(_table(row, "stop"), "signal", "TERM")
+        stop = _table(row, "stop")
+        self.stop_signal, self.stop_seconds = (
+            _text(stop, "signal", "TERM"),
+            _seconds(stop, "wait_seconds", 30.0),
+        )
+        self._read_policy(_table(row, "policy"))
         bounds = _table(row, "confinement")
         self.own = (_values(bounds, "v2"), _values(bounds, "v1"))
         self.budget = (_values(bounds, "budget_v2"), _values(bounds, "budget_v1"))
@@ -67,6 +75,14 @@ class Order:
         self.steps = tuple(tuple(_texts({"steps": step}, "steps")) for step in _list(bounds, "steps"))
         if not self.argv or not self.argv[0]:
             raise OrderError("argv has no command")
+
+    def _read_policy(self, policy: Table) -> None:
+        """Read what only the runs of a schedule have; `keeps_output`: of good ones too, it says how tasks ended."""
+        options = _table(policy, "options")
+        self.log = _text(policy, "log_path", "")
+        self.overlap = _text(options, "overlap", "allow")
+        self.timeout_seconds = _number(options, "timeout_seconds", 0)
+        self.keeps_output = bool(_number(options, "keeps_output", 0))
 
 
 def read_order(directory: str, address: Address) -> Order:
@@ -148,6 +164,13 @@ def _text(row: Table, name: str, default: str | None = None) -> str:
 def _number(row: Table, name: str, default: int | None = None) -> int:
     value = row.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(name)
+    return value
+
+
+def _seconds(row: Table, name: str, default: float) -> float:
+    value = row.get(name, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise _wrong(name)
     return value
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from shiftboss.backends.cron_line import crontab_path
+from shiftboss.backends.launch_orders import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory, manifest_path
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
 from shiftboss.core.doctor_doubles import double_findings
@@ -189,7 +190,7 @@ def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[s
 
 def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
     places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
-    decisive = (manifest_directory(site), accepted_directory(site))
+    decisive = (manifest_directory(site), accepted_directory(site), *orders_directories(site))
     of_projects = (
         path
         for name, entry in catalog.entries.items()

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from shiftboss.backends.launch_orders import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.plan import RemoveFile, WriteFile
@@ -57,6 +58,7 @@ class FileChanges:
             site.state,
             manifest_directory(site),
             accepted_directory(site),
+            *orders_directories(site),
         }
         self._actions: list[FileAction] = []
         self._new: dict[str, str] = {}

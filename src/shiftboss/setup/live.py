@@ -1,7 +1,7 @@
 """Workers as they are right now, asked of the backend that runs them: never from memory."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -10,6 +10,7 @@ from shiftboss.backends import native as native_backend
 from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
+from shiftboss.core.isolation import needs_launcher
 from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Unit, Worker
@@ -55,14 +56,29 @@ class SupervisorLive:
     """Workers at a real Supervisor."""
 
     def __init__(self, machine: Machine, site: Site) -> None:
+        self._processes = machine.processes
         self._supervisor = machine.supervisors.connect(machine.supervisors.locate(site.supervisor))
 
     def statuses(
         self, workers: Iterable[Worker], *, usage: bool = False
     ) -> Mapping[str, tuple[ProcessStatus, ...]]:
-        """Ask for all processes in one call, whatever the number of workers. It does not know what they use."""
+        """Ask for all processes in one call, whatever the number of workers.
+
+        It does not know what they use; the cgroups of those that the launcher started tell.
+        """
         facts = self._supervisor.facts()
-        return {worker.address: supervisor_backend.live(worker, facts) for worker in workers}
+        return {
+            worker.address: tuple(
+                map(partial(self._confined, worker), supervisor_backend.live(worker, facts))
+            )
+            for worker in workers
+        }
+
+    def _confined(self, worker: Worker, status: ProcessStatus) -> ProcessStatus:
+        if not needs_launcher(worker):
+            return status
+        name = (worker.project.name, worker.name, status.process)
+        return supervisor_backend.with_launched(status, self._processes.launched(*name, status.pid or 0))
 
     def start(self, worker: Worker, process: int) -> None:
         """Start a process; one that runs already is no error."""

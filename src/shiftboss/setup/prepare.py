@@ -13,6 +13,7 @@ from shiftboss.core.facts import (
     EngineFacts,
     FindEngineAccount,
     FindGround,
+    FindLauncher,
     Query,
     ReadFile,
     ReadMatching,
@@ -113,8 +114,16 @@ def _answer(machine: Machine, site: Site, query: Query) -> object:
             return machine.supervisors.connect(located).facts()
         case AskEngine():
             return machine.engines.connect(site.api_socket).facts()
+        case _:
+            return _found(machine, site, query)
+
+
+def _found(machine: Machine, site: Site, query: FindGround | FindLauncher | FindEngineAccount) -> object:
+    match query:
         case FindGround():
             return machine.processes.ground()
+        case FindLauncher():
+            return machine.processes.launcher(as_root=site.system)
         case FindEngineAccount():
             return machine.accounts.engine()
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, tzinfo
 from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 
-from shiftboss.backends import native
 from shiftboss.core.errors import ShiftbossError
-from shiftboss.core.facts import EngineSchedule, Usage
+from shiftboss.core.facts import EngineSchedule, SpooledRun, Usage
 from shiftboss.core.limits import Ground, holdings, within
 from shiftboss.core.spec import Limits, Schedule, Site, Worker
 from shiftboss.core.staleness import is_deleted, runs_old_release
@@ -18,6 +17,7 @@ from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
 from shiftboss.setup.doubles import SchedulerDoubles
 from shiftboss.setup.live import live_workers
+from shiftboss.setup.spool import is_spooled, spooled_runs
 from shiftboss.setup.units import Resolved
 
 
@@ -155,7 +155,7 @@ class _Observer:
         for usage in self.usage.values():
             self._children.setdefault(usage.parent, []).append(usage.pid)
         self._zone = self.machine.clock.zone()
-        self._ground: Ground | None = None
+        self._grounds: dict[str, Ground] = {}
         self.errors: list[ShiftbossError] = []
 
     def project(self, resolved: Resolved) -> ProjectReport:
@@ -190,19 +190,20 @@ class _Observer:
         return replace(worker, processes=tuple(self._completed(p, "", None) for p in worker.processes))
 
     def _limits(self, worker: Worker) -> tuple[LimitReport, ...]:
-        if worker.backend != native.NativeBackend.name:
-            return ()
         budget = worker.project.budget
         limits = within(worker.limits, budget)
         if limits == budget == Limits():
             return ()
-        if self._ground is None:
-            live = live_workers(self.machine, self.site, worker.backend)
-            self._ground = live.ground(self.machine.processes.ground())
-        ground = self._ground
+        ground = self._ground_of(worker.backend)
         own = [LimitReport(*astuple(holding)) for holding in holdings(limits, ground)]
         shared = [LimitReport(*astuple(holding)) for holding in holdings(budget, ground)]
         return (*own, *(replace(limit, limit=f"budget {limit.limit}") for limit in shared))
+
+    def _ground_of(self, backend: str) -> Ground:
+        if backend not in self._grounds:
+            live = live_workers(self.machine, self.site, backend)
+            self._grounds[backend] = live.ground(self.machine.processes.ground())
+        return self._grounds[backend]
 
     def _completed(self, process: ProcessStatus, root: str, release: str | None) -> ProcessStatus:
         pid = process.pid
@@ -235,8 +236,20 @@ class _Observer:
             schedule.timezone or str(self._zone),
             shown(schedule.argv),
             self._next(schedule),
-            self._last(schedule),
+            *(self._watched(schedule) if is_spooled(schedule) else (self._last(schedule),)),
         )
+
+    def _watched(self, schedule: Schedule) -> tuple[LastRun | None, str | None, str | None]:
+        """Return the last run, the state and what is wrong of a schedule that cron starts through the launcher."""
+        try:
+            runs = spooled_runs(self.machine, self.site, schedule)
+        except ShiftbossError:  # root's alone to read
+            return self._last(schedule), None, None
+        ended = next((run for run in reversed(runs) if run.outcome), None)
+        is_bad = ended is not None and ended.outcome not in ("ran", "skipped")
+        state = "RUNNING" if any(run.outcome is None for run in runs) else "WAITING"
+        reason = (ended.reason or ended.outcome) if ended and is_bad else None
+        return _last_spooled(ended, self._zone) if ended else self._last(schedule), state, reason
 
     def _next(self, schedule: Schedule) -> str | None:
         from shiftboss.setup.due import (
@@ -279,6 +292,11 @@ def _last_of(found: EngineSchedule, zone: tzinfo) -> LastRun:
     began, ended = found.began, found.ended
     duration = round(ended - began, 3) if began is not None and ended is not None else None
     return LastRun(_iso(found.due, zone), _iso(began, zone), duration, found.exit_status, found.outcome)
+
+
+def _last_spooled(run: SpooledRun, zone: tzinfo) -> LastRun:
+    duration = round(run.ended - run.began, 3) if run.began is not None and run.ended is not None else None
+    return LastRun(_iso(run.due, zone), _iso(run.began, zone), duration, run.exit_status, run.outcome)
 
 
 def _iso(moment: float | None, zone: tzinfo) -> str | None:

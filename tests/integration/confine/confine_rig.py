@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from shiftboss.confine import cgroup, limits
+from shiftboss.confine.limits import LAUNCHER_TREE as TREE
 from shiftboss.core import wire
 from shiftboss.core.isolation import confined
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker
-from shiftboss.launcher.become import TREE
 
 MAIN = Path(__file__).resolve().parents[3] / "src/shiftboss/launcher/main.py"
 PYTHON = "/usr/bin/python3"  # another user may not get into the tests' own

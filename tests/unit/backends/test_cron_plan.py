@@ -6,16 +6,19 @@ from tests.small_server import ACCOUNT, SmallServer, project, schedule, site
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.cron import CronBackend
+from shiftboss.backends.crontab import read_crontab
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import PathFacts
 from shiftboss.core.plan import Conflict, CreateFile, MakeDirectory, Override, Plan, RemoveFile, WriteFile
 from shiftboss.core.run_policy import Policy
-from shiftboss.core.spec import Schedule, Worker
+from shiftboss.core.spec import Limits, Schedule, Worker
+from shiftboss.core.wire import read_manifest
 
 CRON = CronBackend()
 PLAIN = Override()
 FILE = "/etc/cron.d/shiftboss-myapp"
 LOGS = "/infra/logs/projects/myapp"
+ORDERS = "/var/lib/shiftboss/launch/cron/myapp.json"
 LOG = f"{LOGS}/scheduler.log"
 BACKUP = schedule("backup", "0 2 * * *", ("/usr/bin/pg_dump", "shop"))
 
@@ -85,7 +88,7 @@ def test_one_schedule_less_rewrites_the_file_and_none_removes_it():
 
 
 def test_without_schedules_only_our_file_is_asked_for():
-    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE}
+    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS}
 
 
 def test_holds_schedules_of_its_name_only():
@@ -290,3 +293,65 @@ def test_what_cron_does_not_watch_is_named(policy: Policy, asked: tuple[str, ...
     made = plan(server(), schedule("backup", "0 2 * * *", policy=policy, asked=asked))
     assert [note.split()[1] for note in made.notes] == notes
     assert all(note.startswith("myapp/backup: ") for note in made.notes)
+
+
+# ---- lines that call the launcher
+
+COMMAND = "/opt/python -I -S /opt/launcher/main.py --orders /var/lib/shiftboss/launch/cron --run /var/lib/shiftboss/spool"
+
+
+def launched(name: str = "backup", **more: object) -> Schedule:
+    return schedule(name, "0 2 * * *", ("/usr/bin/pg_dump", "shop"), plain=False, **more)  # type: ignore[arg-type]
+
+
+def written(made: Plan) -> dict[str, WriteFile]:
+    return {action.path: action for action in made.actions if isinstance(action, WriteFile)}
+
+
+def test_a_line_calls_the_launcher_and_its_orders_say_the_rest() -> None:
+    asked = launched(
+        policy=Policy(timeout_seconds=60, overlap="queue"),
+        environment=(("TOKEN", "secret"),),
+        limits=Limits(memory_bytes=1 << 26),
+    )
+    on = server()
+    files = written(plan(on, asked))
+    assert files[FILE].content.splitlines()[1:] == [
+        "",
+        "# myapp/backup: /usr/bin/pg_dump shop",
+        f"0 2 * * * root {COMMAND} myapp/backup",
+    ]
+    assert (files[FILE].mode, files[ORDERS].mode) == (0o644, 0o600)
+    [entry] = read_manifest(files[ORDERS].content.encode(), "myapp")
+    assert (entry.argv, entry.environment) == (("/usr/bin/pg_dump", "shop"), {"TOKEN": "secret"})
+    assert entry.policy.log_path == f"{LOGS}/backup.log"
+    assert entry.policy.options == {"overlap": "queue", "timeout_seconds": 60, "keeps_output": 0}
+    assert entry.confinement.v2["memory.max"] == str(1 << 26)
+    perform(on, asked)
+    assert plan(on, asked) == Plan()
+    perform(on)
+    assert {FILE, ORDERS}.isdisjoint(on.texts)
+
+
+def test_variables_of_a_project_reach_plain_lines_only() -> None:
+    """A library that the project may change must not be loaded into a program of root."""
+    of = replace(project(), environment=(("LD_PRELOAD", "/srv/myapp/evil.so"),))
+    text = written(plan(server(), launched(of=of), schedule(of=of)))[FILE].content
+    jobs = {
+        job.command.rpartition(" ")[2]: dict(job.environment)
+        for job in read_crontab(text, {ACCOUNT.name, "root"})
+    }
+    assert jobs["myapp/backup"] == {}
+    assert jobs["2>&1"]["LD_PRELOAD"] == "/srv/myapp/evil.so"
+
+
+def test_what_the_launcher_does_is_not_named_as_missing() -> None:
+    asked = ("overlap", "timeout", "stop_wait", "expect_within")
+    made = plan(server(), launched(asked=asked, policy=Policy(timeout_seconds=5, expect_within=9)))
+    assert [note.split()[1] for note in made.notes] == ["expect_within"]
+
+
+def test_a_plain_line_cannot_hold_limits_and_says_how_to_have_them() -> None:
+    with pytest.raises(UserError, match="a plain line of cron cannot hold limits") as refused:
+        plan(server(), schedule(limits=Limits(memory_bytes=1 << 26)))
+    assert "plain = true" in refused.value.hint

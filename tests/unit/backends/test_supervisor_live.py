@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from shiftboss.backends.supervisor import live
-from shiftboss.core.facts import ProcessFacts, SupervisorFacts
+from shiftboss.backends.supervisor import live, with_launched
+from shiftboss.core.facts import LaunchedFacts, ProcessFacts, ProcessUse, SupervisorFacts
 from shiftboss.core.spec import Account, Project, Worker
 from shiftboss.core.status import ProcessStatus
 
@@ -75,3 +75,14 @@ def test_the_reason_of_an_end_is_in_plain_words(
     (status,) = live(ONE, facts(process))
     assert (status.state, status.pid, status.uptime_seconds) == (state, None, None)
     assert status.exit_reason == reason
+
+
+def test_a_launched_process_tells_what_it_uses_and_that_memory_ran_out() -> None:
+    use = ProcessUse(memory_bytes=5, cpu_seconds=6.5, tasks=2)
+    [running] = live(ONE, facts(ALONE))
+    told = with_launched(running, LaunchedFacts(use))
+    assert (told.memory_bytes, told.cpu_percent, told.tasks, told.exit_reason) == (5, 10.0, 2, None)
+    [ended] = live(ONE, facts(replace(ALONE, state="EXITED", pid=0, exit_status=-1)))
+    starved = with_launched(ended, LaunchedFacts(ProcessUse(), 1, True, 32 << 20, 32 << 20))
+    assert starved.exit_reason == "out of memory: killed by the kernel (its limit is 32M, peak 32M)"
+    assert with_launched(ended, None) == ended

@@ -20,13 +20,17 @@ from shiftboss.backends.supervisor import SupervisorBackend, refuse_collisions
 from shiftboss.core.errors import UserError
 from shiftboss.core.facts import (
     AskSupervisor,
+    FindGround,
+    FindLauncher,
     PathFacts,
     ProcessFacts,
     Query,
+    ReadFile,
     ReadMatching,
     StatPath,
     SupervisorFacts,
 )
+from shiftboss.core.limits import Ground
 from shiftboss.core.plan import (
     Action,
     Conflict,
@@ -41,6 +45,7 @@ from shiftboss.core.plan import (
 )
 from shiftboss.core.spec import (
     Account,
+    Limits,
     LogPolicy,
     Project,
     Schedule,
@@ -54,6 +59,7 @@ CASES = sorted((Path(__file__).parent / "cases" / "supervisor").iterdir())
 ACCOUNT = Account("myapp_user", 1007, 1008, "myapp_group", "/home/myapp")
 CONF_DIR = "/etc/supervisor/conf.d"
 LOGS = "/logs/myapp"
+ORDERS = "/var/lib/shiftboss/launch/supervisor/myapp.json"
 BACKEND = SupervisorBackend()
 ROOT_DIRECTORY = PathFacts(0, 0, 0o755, "directory")
 
@@ -84,6 +90,12 @@ class Machine:
             case ReadMatching(directory=directory, pattern="myapp_*.conf"):
                 assert directory == CONF_DIR
                 return {path: text for path, text in self.files.items() if "/myapp_" in path}
+            case ReadFile(path):
+                return self.files.get(path)
+            case FindGround():
+                return Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
+            case FindLauncher():
+                return ("/opt/python", "-I", "-S", "/opt/launcher/main.py")
             case StatPath(path):
                 plain = PathFacts(0 if self.system else ACCOUNT.uid, 0, 0o600, "file")
                 return self.paths.get(path, plain if path in self.files else None)
@@ -141,7 +153,9 @@ def make_worker(name: str, table: Mapping[str, Any]) -> Worker:
     """Make a worker from a table of `case.toml`; its keys are fields of Worker."""
     stop = StopPolicy(**table.get("stop", {}))
     log = LogPolicy(**table.get("log", {}))
-    rest = {key: value for key, value in table.items() if key not in {"stop", "log", "argv", "environment"}}
+    limits = Limits(**table.get("limits", {}))
+    apart = {"stop", "log", "argv", "environment", "limits"}
+    rest = {key: value for key, value in table.items() if key not in apart}
     return Worker(
         project=Project("myapp", "/srv/myapp", LOGS, ACCOUNT),
         name=name,
@@ -151,6 +165,7 @@ def make_worker(name: str, table: Mapping[str, Any]) -> Worker:
         environment=tuple(table.get("environment", {}).items()),
         stop=stop,
         log=log,
+        limits=limits,
         **rest,
     )
 
@@ -259,6 +274,7 @@ WORKERS = st.dictionaries(
             "start_seconds": st.integers(1, 3),
             "argv": st.lists(st.sampled_from(["/usr/bin/php", "a ; b", "%"]), min_size=1, max_size=3),
             "environment": st.dictionaries(st.sampled_from(["A", "B"]), st.sampled_from(["1", "x ; y"])),
+            "limits": st.sampled_from([{}, {"memory_bytes": 1 << 26}, {"memory_bytes": 1 << 27}]),
         }
     ),
     max_size=4,
@@ -282,7 +298,10 @@ def test_any_change_is_made_by_one_plan_and_touches_nothing_else(
     assert not {address.partition(":")[0] for address in plan.restarts} & same
     machine.perform(plan, now)
     assert machine.plan(now).actions == ()
-    assert sorted(machine.files) == sorted(f"{CONF_DIR}/myapp_{worker.name}.conf" for worker in now)
+    orders = [ORDERS] if any(worker.limits != Limits() for worker in now) else []
+    assert sorted(machine.files) == sorted(
+        [*orders, *(f"{CONF_DIR}/myapp_{worker.name}.conf" for worker in now)]
+    )
     assert sorted(machine.processes, key=lambda p: p.name) == sorted(
         (p for worker in now for p in running(worker)), key=lambda p: p.name
     )

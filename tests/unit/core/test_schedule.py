@@ -27,8 +27,10 @@ from shiftboss.core.schedule_values import (
     TRACK_EVENTS,
     Admitted,
     Checked,
+    Closing,
     Exited,
     Gone,
+    Keep,
     Kill,
     Lost,
     NeverStarted,
@@ -76,6 +78,21 @@ def told(made: World, address: str = "p/a") -> list[tuple[str | None, str]]:
 def test_every_stage_answers_every_event_of_a_run() -> None:
     assert set(TABLE) == set(Stage)
     assert all(set(row) == set(RUN_EVENTS) for row in TABLE.values())
+
+
+@pytest.mark.parametrize(
+    ("signalled", "reason"), [(True, "shiftboss was shut down"), (False, "exit status 1")]
+)
+def test_an_end_before_it_was_asked_for_is_its_own_unless_the_keeper_sent_a_signal(
+    signalled: bool, reason: str
+) -> None:
+    """A keeper that shuts down ends the runs itself: the engine may hear of that after their end."""
+    run = Occurrence(5, int(START), Stage.RUNNING, run=7, lane=1, began=START)
+    scene = Scene(Terms("p/a", EveryTiming(60)), Moment(START + 2, 10.0, 10.0))
+    closing, _ = step(Track(int(START), 7, (run,)), Closing(), scene)
+    ended = Exited(7, False, 1, "exit status 1", START + 1, signalled=signalled)
+    _, effects = step(closing, ended, scene)
+    assert [(e.row.outcome, e.row.reason) for e in effects if isinstance(e, Keep)] == [("failed", reason)]
 
 
 EXAMPLES = (

@@ -103,6 +103,12 @@ def test_an_address_is_of_the_known_form_or_refused(text: str) -> None:
     except OrderError:
         return
     assert address.entry == f"{address.project}/{address.unit}"
-    assert text in (address.entry, f"{address.entry}:{text.partition(':')[2]}")
+    assert address.text in (address.entry, f"{address.entry}:{int(text.partition(':')[2] or 0)}")
     assert ".." not in text
     assert text.count("/") == 1
+
+
+@given(st.integers(0, 99_998))
+def test_supervisor_counts_from_zero_and_we_from_one(number: int) -> None:
+    address = Address(f"shop/queue:{number:02d}", first=0)
+    assert (address.process, address.text) == (number + 1, f"shop/queue:{number + 1}")

@@ -1,4 +1,4 @@
-"""Limits and isolation of the native backend, as a server's root gets them from the command line. About 25 s."""
+"""Limits and isolation, on native and through Supervisor, as a server's root gets them from the command line. About 25 s."""
 
 import json
 import time
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import Server, TestProject, on_native
+from tests.e2e.server import Server, TestProject, on_both, on_supervisor
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.needs_root, on_native, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(120)]
 PYTHON = "/usr/bin/python3"
 # tries all of it again and again, with what stands in its own `targets`, and keeps the last answers
 PROBE = """
@@ -102,6 +102,7 @@ def project_with(server: Server, program: str, text: str) -> TestProject:
     return project
 
 
+@on_both
 def test_a_hostile_project_gets_at_nothing_of_another_and_sees_its_own_new_releases(server: Server) -> None:
     victim, hostile = project_with(server, "held.py", SLEEPER), project_with(server, "probe.py", PROBE)
     (victim.root / ".env").write_text("SECRET")  # readable by everybody, as they often are
@@ -159,6 +160,7 @@ def test_a_hostile_project_gets_at_nothing_of_another_and_sees_its_own_new_relea
     assert after["release"] == "second"
 
 
+@on_both
 def test_limits_are_shown_in_the_plan_and_in_the_status_with_who_holds_them(server: Server) -> None:
     project = project_with(server, "busy.py", BUSY)
     command = ("setup", project.name, "custom", "--name", "busy")
@@ -203,6 +205,7 @@ def test_limits_are_shown_in_the_plan_and_in_the_status_with_who_holds_them(serv
     assert "cpu" not in words.partition("limits of")[0]
 
 
+@on_both
 def test_a_worker_that_wants_more_memory_than_it_may_have_is_refused_by_name(server: Server) -> None:
     project = project_with(server, "eat.py", EATER)
     answer = server.run(
@@ -214,3 +217,71 @@ def test_a_worker_that_wants_more_memory_than_it_may_have_is_refused_by_name(ser
     [process] = worker_of(server, project)["processes"]
     assert process["exit_reason"].startswith("out of memory")
     wait_until(lambda: worker_of(server, project)["processes"][0]["state"] == "BACKOFF", 10, what="the wait")
+
+
+TELLER = """
+import os, signal, sys, time
+def leave(number, _):
+    print("asked to end by", number, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+print("pid", os.getpid(), os.getppid(), os.environ.get("SHIFTBOSS_REVISION"), os.environ.get("FROM_FILE"), flush=True)
+while True: time.sleep(0.1)
+"""
+
+
+def processes(server: Server, project: TestProject) -> dict[str, int]:
+    """Return the pids of all processes by worker and number."""
+    found = json.loads(server.ok("status", project.name, "--json").stdout)["projects"][0]["workers"]
+    return {f"{w['name']}:{p['process']}": p["pid"] for w in found for p in w["processes"]}
+
+
+@on_supervisor
+def test_nothing_of_ours_stays_between_supervisor_and_the_program(server: Server) -> None:
+    """The pid is the program's, signals reach it, and only what was changed is started again."""
+    project = project_with(server, "tell.py", TELLER)
+    command = ("setup", project.name, "custom")
+    server.ok(*command, "--name", "one", "--memory", "64M", "--workers", "2", "--", PYTHON, "tell.py")
+    server.ok(*command, "--name", "two", "--memory", "64M", "--", PYTHON, "tell.py")
+    server.ok(*command, "--name", "plain", "--", PYTHON, "tell.py")
+    conf = server.supervisord.conf_dir
+    orders = server.directory / "etc/state/launch/supervisor" / f"{project.name}.json"
+    assert "launcher/main.py" not in (conf / f"{project.name}_plain.conf").read_text()
+    assert (orders.stat().st_uid, orders.stat().st_mode & 0o777) == (0, 0o600)
+
+    before = processes(server, project)
+    assert sorted(before) == ["one:1", "one:2", "plain:1", "two:1"]
+    told = [line.split()[1:] for line in project.log("one").splitlines() if line.startswith("pid")]
+    daemon = server.supervisord.pid
+    assert sorted(told) == sorted([str(before[f"one:{n}"]), str(daemon), "None", "None"] for n in (1, 2))
+
+    server.ok("setup", project.name, "custom", "--name", "one", "--memory", "65M")
+    after = processes(server, project)
+    assert {name for name in before if before[name] != after[name]} == {"one:1", "one:2"}
+    assert project.log("one").count("asked to end by 15") == 2
+
+    server.ok("remove", f"{project.name}/one", "--yes")
+    assert processes(server, project) == {name: after[name] for name in ("plain:1", "two:1")}
+    server.ok("remove", f"{project.name}/two", "--yes")
+    assert not orders.exists()
+    assert processes(server, project) == {"plain:1": before["plain:1"]}
+
+
+@on_supervisor
+def test_a_worker_of_supervisor_gets_a_file_of_variables_through_the_launcher(server: Server) -> None:
+    project = project_with(server, "tell.py", TELLER)
+    (project.root / "worker.env").write_text("FROM_FILE='with; both \"quotes\"'\n")
+    project.own(project.root / "worker.env")
+    project.declare(
+        f'[workers.tell]\npreset = "custom"\nenv_file = "worker.env"\ncommand = "{PYTHON} tell.py"\n'
+    )
+    server.ok("apply", project.name)
+    wait_until(lambda: 'with; both "quotes"' in project.log("tell"), 10, what="the variable")
+
+
+@on_supervisor
+def test_the_log_says_that_memory_ran_out_in_the_run_before(server: Server) -> None:
+    project = project_with(server, "eat.py", EATER)
+    server.run("setup", project.name, "custom", "--name", "eat", "--memory", "32M", "--", PYTHON, "eat.py")
+    words = f"{project.name}/eat:1: note: its last run: out of memory: killed by the kernel"
+    wait_until(lambda: words in project.log("eat"), 20, what="the note of the launcher")

@@ -1,0 +1,49 @@
+"""Occurrences that cron started, as rows beside those of our own engine."""
+
+from collections.abc import Sequence
+
+from shiftboss.api.calls import Occurrence
+from shiftboss.cli.session import Session
+from shiftboss.cli.targets import units_of
+from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.facts import SpooledRun
+from shiftboss.core.spec import Schedule
+from shiftboss.setup.spool import spooled_of, spooled_runs
+
+
+def spooled_schedules(session: Session, targets: Sequence[str]) -> list[Schedule]:
+    """Return the schedules among the targets (none: of all projects) that cron starts through the launcher."""
+    if session.is_guest:
+        return []
+    found: list[Schedule] = []
+    for target in targets or (None,):
+        try:
+            projects, _ = units_of(session, target)
+        except ShiftbossError:
+            continue  # the engine may remember what is not declared any more
+        found += [schedule for _, units in projects for schedule in spooled_of(units)]
+    return list({schedule.address: schedule for schedule in found}.values())
+
+
+def spooled_rows(session: Session, schedule: Schedule) -> list[Occurrence]:
+    """Return what is remembered of a schedule, oldest first."""
+    return [_row(schedule.address, run) for run in spooled_runs(session.machine, session.site, schedule)]
+
+
+def _row(address: str, run: SpooledRun) -> Occurrence:
+    return Occurrence(
+        target=address,
+        number=run.run,
+        due=run.due,
+        last=run.due,
+        stage="" if run.outcome else "running",
+        outcome=run.outcome,
+        reason=run.reason,
+        exit_status=run.exit_status,
+        run=run.run if run.began is not None else 0,
+        began=run.began,
+        ended=run.ended,
+        lateness=None if run.began is None else round(run.began - run.due, 3),
+        memory_bytes=run.memory_bytes,
+        excerpt=run.output or None,
+    )
