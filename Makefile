@@ -19,7 +19,7 @@ SPELLED      := src tests docs scripts benchmarks examples bin .ci Makefile $(wi
 LOCK_COMMAND := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
                 --no-emit-index-url --custom-compile-command "make lock" $(LOCK_FLAGS)
 
-.PHONY: help demo test check lint docs bench lock install uninstall clean venv
+.PHONY: help demo test check lint docs bench cron-year lock install uninstall clean venv
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -26,7 +26,7 @@ def simulated_starts(
     cron_dir.mkdir(mode=0o755)
     empty.touch(0o644)
     rows = [f"{line} root {number}\n" for number, line in enumerate(lines)]
-    (cron_dir / "year").write_text("MAILTO=\"\"\n" + "".join(rows))
+    (cron_dir / "year").write_text('MAILTO=""\n' + "".join(rows))
     (cron_dir / "year").chmod(0o644)
     environment = {
         "PATH": os.environ["PATH"],

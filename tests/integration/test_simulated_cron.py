@@ -62,7 +62,9 @@ def rare_expressions(chance: random.Random, count: int) -> Iterator[str]:
     weekdays = ("*", "*", "1-5", "sun", "7", "0-2", "*/7", "*/2", "5-7", "mon,fri", "fri-sun", "fri-mon")
     for _ in range(count):
         minute = chance.choice((str(chance.randrange(60)), "*/30", "17-43/13", "0,30", "50-10", "5~9"))
-        hour = chance.choice((str(chance.randrange(6)), str(chance.randrange(24)), "*/8", "1-4", "22-2", "0,3"))
+        hour = chance.choice(
+            (str(chance.randrange(6)), str(chance.randrange(24)), "*/8", "1-4", "22-2", "0,3")
+        )
         yield " ".join((minute, hour, chance.choice(days), chance.choice(months), chance.choice(weekdays)))
 
 
@@ -136,7 +138,9 @@ def test_same_minutes_as_the_real_cron_and_more_at_once_only_after_a_gap(zone: s
             bursts += seen.total() - len(seen)
         assert not wrong, f"{len(wrong)} of {len(texts)} differ: {dict(list(wrong.items())[:8])}"
     assert compared > 1000
-    print(f"{zone}: {len(texts)} schedules, {compared} starts compared, {bursts} of them in bursts after a gap")
+    print(
+        f"{zone}: {len(texts)} schedules, {compared} starts compared, {bursts} of them in bursts after a gap"
+    )
 
 
 def _differences(expr: Expression, ours: set[int], theirs: Counter[int], after_gap: set[int]) -> list[str]:
