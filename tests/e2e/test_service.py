@@ -19,7 +19,7 @@ from tests.e2e.public_copy import make_public_copy
 from tests.e2e.systemd.bed import Answer, Bed, NativeBed, VmBed, build
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400), pytest.mark.xdist_group("systemd")]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400)]
 
 PACKAGES = "/usr/local/lib/python3.11/dist-packages"
 PROGRAM = "#!/usr/bin/python3 -I\nfrom shiftboss.cli.main import main\n\nmain()\n"
@@ -37,6 +37,14 @@ BUSY = """[workers.busy]
 command = ["/usr/bin/python3", "-c", "while True: pass"]
 cpu = "20%"
 """
+
+BEAT_SECONDS = 2
+BEAT = f"""[schedules.beat]
+every = "{BEAT_SECONDS}s"
+backend = "native"
+command = ["/bin/true"]
+"""
+STEPS = (1, -1, 3600, -3600, 86_400, -86_400)
 
 
 class World:
@@ -289,6 +297,47 @@ def _older(world: World, target: str, seconds: int) -> dict[str, Any] | None:
     status = json.loads(world.run("status", target, "--json").output)
     process: dict[str, Any] = status["projects"][0]["workers"][0]["processes"][0]
     return process if (process["uptime_seconds"] or 0) >= seconds else None
+
+
+def test_a_clock_that_is_set_makes_no_storm_and_every_time_is_accounted_for(world: World) -> None:
+    """Steps of a second, an hour and a day, both ways; only in the VM: in namespaces the clock is everybody's."""
+    world.installed()
+    file = "/etc/shiftboss/projects/alice.toml"
+    before = world.bed.ok("cat", file)
+    try:
+        world.bed.write(file, f"{before}\n{BEAT}\n")
+        world.ok("apply")
+        begun = time.monotonic()
+        _beats(world, 3)
+        for step in STEPS if isinstance(world.bed, VmBed) else ():
+            seen = len(_ran(world))
+            world.bed.ok("sh", "-c", f"date -s @$(( $(date +%s) + {step} ))")
+            _beats(world, seen + 3)
+        rows, seconds = _ran(world), time.monotonic() - begun
+        assert len(rows) <= seconds / BEAT_SECONDS + 2 * len(STEPS), (
+            "one start for each interval, one after each step"
+        )
+        missed = [row["reason"] for row in _history(world) if row["outcome"] == "missed"]
+        if isinstance(world.bed, VmBed):
+            for length in ("an hour", "a day"):
+                assert any("the clock was set forward by" in words for words in missed), (length, missed)
+        assert not [row for row in _history(world) if row["outcome"] in ("unknown", "failed", "timed_out")]
+    finally:
+        world.bed.write(file, before + "\n")
+        world.ok("apply")
+
+
+def _history(world: World) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(world.ok("history", "alice/beat", "-n", "1000", "--json"))
+    return [row for row in rows if row["kind"] == "occurrence"]
+
+
+def _ran(world: World) -> list[dict[str, Any]]:
+    return [row for row in _history(world) if row["outcome"] == "ran"]
+
+
+def _beats(world: World, count: int) -> None:
+    wait_until(lambda: len(_ran(world)) >= count, 90, what=f"{count} runs", interval=0.5)
 
 
 def test_remove_leaves_projects_and_logs_and_nothing_else(world: World) -> None:
