@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Put the process managers that `make bench` compares with into a directory of their own, and build the two C
+# Put the process managers that `make bench` compares with into a directory of their own, and build the C
 # programs. What is there already stays; what cannot be had is left out, and the comparison does without it.
 #
 #   setup_peers.sh DIR
@@ -10,7 +10,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 without() { echo "bench: going on without $1" >&2; }
 
-for program in probe limit; do
+for program in probe limit stamp; do
   if [ ! "$peers/$program" -nt "programs/$program.c" ]; then
     flags=$([ "$program" = probe ] && echo -static)
     # shellcheck disable=SC2086  # no flag is no word
@@ -21,6 +21,11 @@ done
 if [ ! -x "$peers/circus/bin/circusd" ]; then
   python3 -m venv "$peers/circus" \
     && "$peers/circus/bin/pip" install -qq --disable-pip-version-check circus || without circus
+fi
+
+if [ ! -x "$peers/yacron/bin/yacron" ]; then
+  python3 -m venv "$peers/yacron" \
+    && "$peers/yacron/bin/pip" install -qq --disable-pip-version-check yacron || without yacron
 fi
 
 if [ ! -x "$peers/npm/node_modules/.bin/pm2" ] && command -v npm >/dev/null; then
