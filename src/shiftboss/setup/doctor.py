@@ -8,6 +8,7 @@ from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.launch_orders import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory, manifest_path
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
+from shiftboss.core.doctor_crowd import crowd_findings
 from shiftboss.core.doctor_doubles import double_findings
 from shiftboss.core.doctor_paths import path_findings
 from shiftboss.core.doctor_service import Services, service_findings
@@ -15,6 +16,7 @@ from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.facts import PathFacts
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
+from shiftboss.core.tables import ScheduleTable
 from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
@@ -45,6 +47,7 @@ def examine(machine: Machine, site: Site, catalog: Catalog, name: str | None) ->
         found += _of_units(machine, site, catalog.entries[tenant.project.name], tenant)
     if name is None:
         found += [_broken(error) for error in catalog.errors.values()]
+        found += crowd_findings(_native_schedules(site, catalog))
     found += service_findings(_services(machine, site, catalog, name))
     return tuple(sorted(dict.fromkeys(found), key=lambda f: _LEVELS.index(f.level)))
 
@@ -81,6 +84,18 @@ def _backends(site: Site, entry: Entry) -> Iterator[str]:
     """Yield the backends of the units of a project; its workers alone say who writes its logs."""
     yield from (worker.backend or site.worker_backend for worker in entry.tables.workers.values())
     yield from (schedule.backend or site.schedule_backend for schedule in entry.tables.schedules.values())
+
+
+def _native_schedules(site: Site, catalog: Catalog) -> dict[str, list[ScheduleTable]]:
+    """Return the schedules of each project that our own engine runs: it is the one that can spread them."""
+    return {
+        name: [
+            table
+            for table in entry.tables.schedules.values()
+            if (table.backend or site.schedule_backend) == "native"
+        ]
+        for name, entry in catalog.entries.items()
+    }
 
 
 def _surveyed(machine: Machine, project: Project) -> Iterator[tuple[str, PathFacts]]:
