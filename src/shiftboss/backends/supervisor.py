@@ -128,7 +128,7 @@ def _worker(seen: Seen, worker: Worker, launch: Launch | None) -> Plan:
     path = path_of(seen.wanted, worker)
     program = program_of(worker, system=seen.wanted.site.system, launch=launch)
     content = seal(render(worker, system=seen.wanted.site.system, launch=launch), worker.address, comment=";")
-    before, mode = seen.files.get(path), _file_mode(worker, launch)
+    before, mode = seen.files.get(path), _file_mode(worker)
     if before == content:
         return merge((_group(seen, worker), _closed(seen, worker, content, mode)))
     check(content, {worker.project.account.name, "root"}, {worker.project.logs}, meant=program)
@@ -139,10 +139,8 @@ def _worker(seen: Seen, worker: Worker, launch: Launch | None) -> Plan:
     return merge((Plan(actions=(write,)), replace(after, untouched=())))
 
 
-def _file_mode(worker: Worker, launch: Launch | None) -> int:
-    """Hide a file with variables of the user: they may be secrets."""
-    if launch:  # they are in its orders
-        return _MODE
+def _file_mode(worker: Worker) -> int:
+    """Hide a file with variables of the user, or a hash of them: they may be secrets."""
     return _SECRET_MODE if worker.environment or worker.project.environment else _MODE
 
 
