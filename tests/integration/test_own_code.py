@@ -68,3 +68,15 @@ def test_a_copy_of_make_install_is_named_through_current(code: Path) -> None:
     assert through_current(f"{code}/releases/1.0.2/bin/python") == f"{code}/current/bin/python"
     assert through_current(f"{code}/releases/1.0.1/bin/python") == f"{code}/releases/1.0.1/bin/python"
     assert through_current("/usr/bin/python3") == "/usr/bin/python3"
+
+
+def test_what_is_not_imported_is_not_looked_into_but_its_place_is(code: Path) -> None:
+    packages = code / "site-packages"
+    packages.mkdir()
+    (packages / "theirs.py").write_text("")
+    (packages / "theirs.py").chmod(0o666)
+    left_out = frozenset({"site-packages"})
+    assert first_open([str(code)], without=left_out) is None
+    assert first_open([str(code)]) == str(packages / "theirs.py")
+    packages.chmod(0o777)
+    assert first_open([str(code)], without=left_out) == str(packages)
