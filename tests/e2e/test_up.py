@@ -224,9 +224,8 @@ def test_ctrl_c_stops_in_the_workers_way_and_a_second_one_kills(up: Up) -> None:
     up.start()
     os.killpg(up.process.pid, signal.SIGINT)
     up.until_said("Ctrl-C again kills what is left")
-    wait_until(
-        lambda: (up.directory / "logs/shop/tick.log").read_text().count("no") == 2, 10, what="the signal"
-    )
+    log = up.directory / "logs/shop/tick.log"
+    wait_until(lambda: log.exists() and log.read_text().count("no") == 2, 10, what="the signal")
     assert up.process.poll() is None
 
     os.killpg(up.process.pid, signal.SIGINT)
