@@ -109,8 +109,18 @@ class Store:
         return await self._read(partial(self._database.occurrences, wanted))
 
     async def history(self, query: History, targets: list[tuple[str, int]]) -> list[Event]:
-        """Return past events; raises HostError where the store cannot be read."""
+        """Return past events, all that were told before included; raises HostError where the store cannot be read."""
+        await self._all_handed_over()
         return await self._read(partial(self._database.history, query, targets))
+
+    async def _all_handed_over(self) -> None:
+        """Wait while events are collected behind a batch that is being written; a store in trouble is not waited for."""
+        if self.trouble or self._pending.is_empty():
+            return
+        written = asyncio.Event()
+        self._thens.append(written.set)
+        self.flush()
+        await written.wait()
 
     async def _read(self, work: Callable[[], _T]) -> _T:
         future = self._loop.run_in_executor(self._thread, work)

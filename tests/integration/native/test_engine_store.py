@@ -177,8 +177,8 @@ def test_a_transaction_is_written_whole_or_not_at_all(path: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(path: str) -> AsyncIterator[Store]:
-    made = Store(Database(path), asyncio.get_running_loop())
+async def opened(base: Database | str) -> AsyncIterator[Store]:
+    made = Store(Database(base) if isinstance(base, str) else base, asyncio.get_running_loop())
     try:
         yield made
     finally:
@@ -213,8 +213,17 @@ def test_an_end_is_stored_before_the_keeper_may_forget_it(path: str) -> None:
 
 
 def test_many_events_are_few_transactions(path: str) -> None:
+    class Counting(Database):
+        writes = 0
+
+        def write(self, batch: Batch) -> None:
+            self.writes += 1
+            super().write(batch)
+
+    counting = Counting(path)
+
     async def scene() -> None:
-        async with opened(path) as made:
+        async with opened(counting) as made:
             await made.load()
             done = list[int]()
             for number in range(1000):
@@ -223,16 +232,30 @@ def test_many_events_are_few_transactions(path: str) -> None:
             await until(lambda: len(done) == 1000, "all stored")
             assert len(await made.history(History(limit=2000), [])) == 1000
 
-    writes = 0
-    original = Database.write
+    asyncio.run(scene())
+    assert 1 <= counting.writes <= 5
 
-    class Counting(Database):
+
+def test_the_history_holds_all_that_was_told_before_it_was_asked_for(path: str) -> None:
+    """Also what was collected while a batch before it was being written."""
+    gate = threading.Event()
+
+    class Slow(Database):
         def write(self, batch: Batch) -> None:
-            nonlocal writes
-            writes += 1
-            original(self, batch)
+            gate.wait(10)
+            super().write(batch)
 
-    assert Counting is not Database
+    async def scene() -> None:
+        async with opened(Slow(path)) as made:
+            made.record(event(1))
+            made.flush()
+            made.record(event(2))
+            made.flush()
+            asked = asyncio.ensure_future(made.history(History(), []))
+            await asyncio.sleep(0)
+            gate.set()
+            assert [found.run for found in await asked] == [2, 1]
+
     asyncio.run(scene())
 
 
