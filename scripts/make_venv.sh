@@ -41,3 +41,5 @@ echo "installing $lock into $venv" >&2
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
 # A change of the entry points or of the version shows only after this one is made again.
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# An editable install is not compiled; where the environment forbids to write bytecode, each command would do it anew.
+"$venv/bin/python" -m compileall -q src
