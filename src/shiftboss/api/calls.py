@@ -26,8 +26,8 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A request: unknown fields are errors."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply or a part of one: fields may be added later."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A reply or a part of one: fields may be added later. Never part of a cycle: a collection need not look at it."""
 
 
 # ---- requests
@@ -138,7 +138,7 @@ class ProcessUse(Answer, frozen=True):
     tasks: int | None = None
 
 
-class ProcessStatus(Answer, frozen=True):
+class ProcessStatus(Answer, frozen=True, omit_defaults=True):
     """One process. `state` is a state of the lifecycle; `stale`: it runs an older release than `current`.
 
     `deleted`: its release is no longer there (None: the engine may not look). `reason`: why it is not, or last

@@ -22,13 +22,12 @@ class StatusReport:
 
     def of(self, slots: Iterable[Slot], troubles: tuple[str, ...], timed: Iterable[Unit] = ()) -> Status:
         """Return the status of these processes (sorted), by project and unit, and of units without any (schedules)."""
-        by_unit: dict[str, list[Slot]] = {unit.address: [] for unit in timed}
+        by_unit: dict[Unit, list[Slot]] = {unit: [] for unit in timed}
         for slot in slots:
-            by_unit.setdefault(slot.unit.address, []).append(slot)
+            by_unit.setdefault(slot.unit, []).append(slot)
         projects: dict[str, list[UnitStatus]] = {}
         users: dict[str, str] = {}
-        for address, its_slots in by_unit.items():
-            unit = self._fleet.units[address]
+        for unit, its_slots in by_unit.items():
             users.setdefault(unit.project, unit.entry.user)
             projects.setdefault(unit.project, []).append(self._unit(unit, its_slots))
         found = (self._project(name, users[name], units) for name, units in projects.items())

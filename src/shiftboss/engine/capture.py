@@ -64,9 +64,10 @@ class Capture:
 
         Output that comes already goes to the new place from now on. An entry that still has output stays.
         """
-        for entry, (path, limits) in logs.items():
-            log = self._log(entry, path, limits)
-            for stream in [s for s in self._streams.values() if s.entry == entry and s.log is not log]:
+        wanted = {entry: self._log(entry, path, limits) for entry, (path, limits) in logs.items()}
+        for stream in list(self._streams.values()):
+            log = wanted.get(stream.entry, stream.log)
+            if log is not stream.log:
                 self._pool.ask(stream.log.place, partial(self._redirect, stream, log))
         busy = {stream.entry for stream in self._streams.values()}
         self._paths = {entry: path for entry, path in self._paths.items() if entry in logs or entry in busy}
@@ -147,6 +148,13 @@ class Capture:
             entries.setdefault(path, []).append(entry)
         return [self._status(path, log, tuple(entries.get(path, ()))) for path, log in self._logs.items()]
 
+    def problems(self) -> dict[str, str]:
+        """Return why output is not stored as it should, by the entries concerned."""
+        problems = {path: words for path, log in self._logs.items() if (words := self._problem(path, log))}
+        if not problems:
+            return {}
+        return {entry: problems[path] for entry, path in self._paths.items() if path in problems}
+
     @property
     def problem(self) -> str:
         """Why a kill of the engine may tear a line of a log that processes share; empty: it cannot."""
@@ -174,12 +182,14 @@ class Capture:
         return LogWriter(LogFile(directory, name, limits), self._record, self._pool.budget)
 
     def _status(self, path: str, log: Log, entries: tuple[str, ...]) -> LogStatus:
-        problem, stalled = log.problem, self._pool.stalled_seconds(log.place)
-        if stalled:
-            problem = f"cannot write to {path}: the disk has not answered for {stalled:.0f} s"
         streams = list(log.streams)
         lost = log.lost + sum(stream.stolen for stream in streams)
+        problem = self._problem(path, log)
         return LogStatus(path, entries, len(streams), log.written, lost, log.rotations, problem)
+
+    def _problem(self, path: str, log: Log) -> str:
+        stalled = self._pool.stalled_seconds(log.place)
+        return f"cannot write to {path}: the disk has not answered for {stalled:.0f} s" if stalled else log.problem
 
     async def _empty(self, stream: Stream) -> None:
         while True:

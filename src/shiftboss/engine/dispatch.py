@@ -195,9 +195,7 @@ class Dispatch:
         timed = [
             unit for unit in fleet.select_units(select.targets) if not unit.is_worker and not unit.is_ghost
         ]
-        reports = self._capture.report()
-        troubled = {entry: log.problem for log in reports if log.problem for entry in log.entries}
-        report = StatusReport(fleet, self._shell, troubled, with_use=select.usage)
+        report = StatusReport(fleet, self._shell, self._capture.problems(), with_use=select.usage)
         found = report.of(slots, self.troubles(caller), timed)
         hello = self._loop.hello
         return replace(found, controllers=hello.controllers) if hello else found

@@ -90,7 +90,7 @@ class Slot:
 class Unit:
     """An entry of the manifest with its processes. `is_ghost`: the manifest has it no more; it is being stopped."""
 
-    __slots__ = ("_fingerprint", "entry", "is_ghost", "policy", "scale", "slots")
+    __slots__ = ("_fingerprint", "address", "entry", "is_ghost", "policy", "project", "scale", "slots")
 
     def __init__(self, entry: wire.Entry, *, is_ghost: bool = False) -> None:
         self.slots: dict[int, Slot] = {}
@@ -101,6 +101,8 @@ class Unit:
     def become(self, entry: wire.Entry) -> None:
         """Take over the entry as the manifest has it now; running processes are not touched by this."""
         self.entry = entry
+        self.address = entry.address  # what users type: `myapp/queue`
+        self.project = entry.project
         self._fingerprint: int | None = None
         terms, policy = entry.stop, entry.policy
         self.policy = _policy(
@@ -109,16 +111,6 @@ class Unit:
             terms.wait_seconds + KILL_MARGIN_SECONDS,
             policy.restart_limit,
         )
-
-    @property
-    def address(self) -> str:
-        """The address users type: `myapp/queue`."""
-        return self.entry.address
-
-    @property
-    def project(self) -> str:
-        """The project's name."""
-        return self.entry.project
 
     @property
     def fingerprint(self) -> int:
