@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 
 from msgspec import Struct
 
 from shiftboss.core.cron_dialects import DAY, HOUR, MINUTE, SECOND, WEEKDAY, Dialect, Field
 from shiftboss.core.errors import UserError
+from shiftboss.core.stable_hash import stable_number
 
 
 class Finding(Struct, frozen=True):
@@ -208,8 +208,8 @@ class _Reader(Struct, frozen=True):
         step = int(found["step"] or 0)
         if found["step"] and not 1 <= step <= high - low + 1:
             raise self._refusal(f"{found[0]} has a step that is not 1-{high - low + 1}")
-        digest = blake2b(f"{self.key}\0{self.field.name}".encode(), digest_size=8).digest()
-        start = low + int.from_bytes(digest, "big") % (step or high - low + 1)
+        number = stable_number(f"{self.key}\0{self.field.name}", 8)
+        start = low + number % (step or high - low + 1)
         return Values(_bits(range(start, high + 1, step) if step else range(start, start + 1)))
 
     def _hash_limits(self, found: re.Match[str]) -> tuple[int, int]:

@@ -4,7 +4,6 @@ The first line of a managed file is `<comment> Managed by shiftboss for <address
 The hash covers everything below that line.
 """
 
-import hashlib
 import re
 
 from msgspec import Struct
@@ -42,4 +41,6 @@ def belongs_to(text: str, project: str) -> bool:
 
 
 def _hash(body: str) -> str:
+    import hashlib  # 1 ms, and most commands have no file of ours to check
+
     return hashlib.sha256(body.encode()).hexdigest()[:16]

@@ -1,10 +1,9 @@
 """What follows from the wishes of a schedule: planned seconds, last seconds, defaults that depend on its times."""
 
-from hashlib import blake2b
-
 from msgspec import Struct
 
 from shiftboss.core.run_policy import Policy
+from shiftboss.core.stable_hash import stable_number
 from shiftboss.core.timing import (
     AfterTiming,
     BootTiming,
@@ -102,4 +101,4 @@ def most_starts(terms: Terms) -> int:
 
 def _share(text: str) -> float:
     """Return a number in [0, 1) that is always the same for the same text."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=6).digest(), "big") / 2**48
+    return stable_number(text, 6) / 2**48

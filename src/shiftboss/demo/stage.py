@@ -54,6 +54,7 @@ no_periodic = true
 
 [schedules.report]       # how far the work is, told in its log
 every = "15s"
+overlap = "queue"        # one that is asked for while another runs waits for it
 command = "python3 report.py"
 """
 

@@ -189,7 +189,11 @@ class Capture:
 
     def _problem(self, path: str, log: Log) -> str:
         stalled = self._pool.stalled_seconds(log.place)
-        return f"cannot write to {path}: the disk has not answered for {stalled:.0f} s" if stalled else log.problem
+        return (
+            f"cannot write to {path}: the disk has not answered for {stalled:.0f} s"
+            if stalled
+            else log.problem
+        )
 
     async def _empty(self, stream: Stream) -> None:
         while True:

@@ -6,7 +6,6 @@ import fcntl
 import fnmatch
 import itertools
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 
@@ -106,7 +105,7 @@ class RealFiles:
 
     def stage(self, path: str, text: str, mode: int) -> str:
         directory, name = os.path.split(path)
-        staged = f"{directory}/.{name}.{secrets.token_hex(4)}~"
+        staged = f"{directory}/.{name}.{os.urandom(4).hex()}~"
         with refusing("write", path), beneath(directory) as parent:
             try:
                 _write_new(parent, os.path.basename(staged), text, mode)
