@@ -10,7 +10,6 @@ from shiftboss.cli.output import print_json
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.status_table import document, show
 from shiftboss.cli.targets import complete_target, units_of
-from shiftboss.cli.tasks_table import ask_for_tasks, print_tasks, tasks_as_json
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.report import Report, report
@@ -35,18 +34,30 @@ def command(ctx: click.Context, target: str | None, verbose: bool, as_json: bool
     """
     session = open_session(ctx, json=as_json)
     found, schedules, errors = _look(session, target)
-    inside, untold = ask_for_tasks(session, schedules if verbose else ())
-    errors += untold
-    if as_json and verbose:
-        print_json(document(found) | {"tasks_inside": tasks_as_json(inside)})
+    if verbose:
+        errors += _show_with_tasks(session, found, schedules, as_json=as_json)
     else:
         show(session, found, as_json=as_json)
-        print_tasks(session.console, inside)
     for error in (*errors, *found.errors):
         session.console.warn_of(error)
     if errors or found.errors:
         return (*errors, *found.errors)[0].exit_code
     return 0 if found.as_desired else EXIT_NOT_AS_DESIRED
+
+
+def _show_with_tasks(
+    session: Session, found: Report, schedules: list[Schedule], *, as_json: bool
+) -> list[ShiftbossError]:
+    """Show the tasks inside schedulers, too; return the errors of those that do not tell."""
+    from shiftboss.cli.tasks_table import ask_for_tasks, print_tasks, tasks_as_json  # 5 % of a plain status
+
+    inside, untold = ask_for_tasks(session, schedules)
+    if as_json:
+        print_json(document(found) | {"tasks_inside": tasks_as_json(inside)})
+    else:
+        show(session, found, as_json=as_json)
+        print_tasks(session.console, inside)
+    return untold
 
 
 def _look(session: Session, target: str | None) -> tuple[Report, list[Schedule], list[ShiftbossError]]:
