@@ -14,6 +14,7 @@ from shiftboss.core.doctor_paths import path_findings
 from shiftboss.core.doctor_service import Services, service_findings
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.facts import PathFacts
+from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
@@ -204,7 +205,8 @@ def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[s
 
 
 def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
-    places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
+    etc, outlying = os.path.dirname(site.config_file), outlying_path(site)
+    places = (site.config_file, etc, site.projects_d, site.state, site.run, outlying)
     decisive = (manifest_directory(site), accepted_directory(site), *orders_directories(site))
     of_projects = (
         path

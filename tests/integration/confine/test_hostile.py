@@ -9,12 +9,16 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from confine_rig import DEADLINE, PYTHON, World, world
 from tests.waiting import wait_until
 
+from shiftboss.core.isolation import outlying_path
+from shiftboss.core.outlying import Home, outlying_text
 from shiftboss.core.spec import Limits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
@@ -80,6 +84,69 @@ def test_ones_own_files_are_there(made: World, level: str) -> None:
         1,
         1,
     ]
+
+
+def place(made: World, name: str, owner: int) -> str:
+    """Make a directory of a project outside of the layout, with a file that everybody may read."""
+    directory = made.top / "elsewhere" / name
+    directory.mkdir(parents=True)
+    (directory / ".env").write_text(f"SECRET={name}")
+    for path in (directory.parent, directory, directory / ".env"):
+        os.chown(path, owner, owner)
+    return str(directory)
+
+
+def register(made: World, *homes: Home) -> None:
+    """Write the list as commands of ours do when a project is registered."""
+    Path(outlying_path(made.site)).write_text(outlying_text(made.site, homes, "", ()))
+
+
+def test_a_project_that_comes_later_and_outside_of_the_layout_is_hidden_at_the_next_start(
+    made: World,
+) -> None:
+    """The orders are the same before and after: nobody is restarted for it."""
+    root = place(made, "web", made.victim.account.uid)
+    read = f"open({root + '/.env'!r}).read()"
+    made.order(made.confined(PYTHON, "-I", "-c", attempts(read), level="standard"))
+    orders = (made.top / "orders" / f"{made.mine.name}.json").read_bytes()
+    assert launched(made) == ["SECRET=web"]
+    register(made, Home("web", root, f"{root}/logs"), Home("mine", made.mine.root, made.mine.logs))
+    assert launched(made) == ["FileNotFoundError"]
+    assert (made.top / "orders" / f"{made.mine.name}.json").read_bytes() == orders
+
+
+def launched(made: World) -> object:
+    finished = subprocess.run(made.command(), capture_output=True, timeout=DEADLINE, check=False)
+    assert finished.returncode == 0, finished.stderr.decode()
+    return json.loads(finished.stdout)
+
+
+def test_a_project_around_ones_own_is_hidden_but_for_ones_own(made: World) -> None:
+    neighbour = made.top / "projects" / made.mine.name / "shared" / "guest"
+    neighbour.mkdir()
+    (neighbour / ".env").write_text("SECRET=guest")
+    inner = place(made, "shop/app", made.mine.account.uid)
+    place(made, "shop/other", made.victim.account.uid)
+    made.mine = replace(made.mine, logs=inner)
+    around = Home("around", str(made.top / "elsewhere"), made.victim.logs)
+    register(made, around, Home("guest", str(neighbour), "/g"), Home("mine", made.mine.root, inner))
+    tries = attempts(
+        f"os.listdir({str(made.top / 'elsewhere/shop')!r})",
+        "open('../../.env').read()",
+        f"open({inner + '/.env'!r}).read()",
+        f"open({inner + '/own.log'!r}, 'w').write('x')",
+        f"os.listdir({str(neighbour)!r})",
+    )
+    assert made.answer(tries, level="standard") == [["app"], f"SECRET={made.mine.name}", "SECRET=shop/app", 1, []]
+
+
+def test_a_link_in_the_place_of_an_outlying_project_covers_nothing_else(made: World) -> None:
+    root = Path(place(made, "web", made.victim.account.uid))
+    shutil.rmtree(root)
+    root.symlink_to("/usr")
+    os.chown(root, made.victim.account.uid, -1, follow_symlinks=False)
+    register(made, Home("web", str(root), "/nowhere/logs"))
+    assert made.answer(attempts("os.path.isdir('/usr/bin')"), level="standard") == [True]
 
 
 def test_a_new_release_is_seen_and_a_new_project_is_not(made: World) -> None:
