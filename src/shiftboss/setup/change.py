@@ -120,7 +120,8 @@ def _pin_backends(machine: Machine, site: Site, projects: Sequence[ProjectFile])
         return site, Plan()
     before = machine.files.read(site.config_file)
     text = edit.set_keys(before or "", "backend", dict(chosen))
-    write = WriteFile("config.toml", site.config_file, text, before, mode_of(machine.files, site.config_file))
+    mode = mode_of(machine.files, site.config_file, 0o644)  # guests read where to ask
+    write = WriteFile("config.toml", site.config_file, text, before, mode)
     pinned = replace(
         site,
         worker_backend=chosen.get("workers", site.worker_backend),

@@ -190,8 +190,18 @@ def _services(machine: Machine, site: Site, catalog: Catalog, name: str | None) 
         else {},
         own=dict(_own(machine, site, catalog)),
         own_uid=machine.accounts.own().uid,
-        secret=site.config_file if site.supervisor.password else "",
+        secrets=dict(_secrets(site, catalog)),
     )
+
+
+def _secrets(site: Site, catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """Yield our files that hold what not everybody should read, and what that is."""
+    if site.supervisor.password:
+        yield site.config_file, "a password"
+    for entry in catalog.entries.values():
+        units = (*entry.own.workers.values(), *entry.own.schedules.values())
+        if any(table.environment for table in (entry.own.project, *units)):
+            yield entry.path, "variables of programs"
 
 
 def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[str, str]]:
