@@ -101,14 +101,38 @@ def make_read_only() -> None:
 
 
 def _make_each_read_only() -> None:
+    """Change the mounts that a path leads to; one that another covers is out of reach, for the program as well."""
     kept = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
     with open("/proc/self/mountinfo", "rb") as file:
-        rows = [line.split()[4:6] for line in file]
-    for point, options in rows:
-        flags = sum(kept.get(word, 0) for word in options.decode().split(","))
+        rows = [line.split()[:6] for line in file]
+    for number, _, _, _, point, options in rows:
         path = point.decode("unicode_escape").encode("latin-1")
-        if _libc.mount(b"", path, b"", MS_REMOUNT | MS_BIND | MS_RDONLY | flags, b""):
+        place = _open_mount(path, number)
+        if place >= 0:
+            flags = sum(kept.get(word, 0) for word in options.decode().split(","))
+            _remount_read_only(place, path, flags)
+
+
+def _open_mount(path: bytes, number: bytes) -> int:
+    """Return a descriptor of a mount's root, -1 if its path leads elsewhere."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    with open(f"/proc/self/fdinfo/{place}", "rb") as file:
+        if b"mnt_id:\t%s\n" % number in file.read():
+            return place
+    os.close(place)
+    return -1
+
+
+def _remount_read_only(place: int, path: bytes, flags: int) -> None:
+    try:
+        target = b"/proc/self/fd/%d" % place
+        if _libc.mount(b"", target, b"", MS_REMOUNT | MS_BIND | MS_RDONLY | flags, b""):
             raise _failure(f"cannot make {os.fsdecode(path)} read-only")
+    finally:
+        os.close(place)
 
 
 def forbid_new_privileges() -> None:

@@ -361,6 +361,46 @@ def test_strict_can_write_into_shared_and_logs_only(made: World) -> None:
     assert made.answer(release, level="strict") == [*["OSError"] * 3, 1, False, 1, 8, "PermissionError"]
 
 
+# as on Linux 5.10, which has no mount_setattr(2): a seccomp filter; and a mount that `hide` will cover
+OLD_KERNEL = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = b"".join(struct.pack("HBBI", *row) for row in (
+    (0x20, 0, 0, 0),  # load the number of the system call
+    (0x15, 0, 1, 442),  # not mount_setattr: skip one
+    (0x06, 0, 0, 0x00050000 | 38),  # ENOSYS
+    (0x06, 0, 0, 0x7FFF0000),  # allow
+))
+buffer = ctypes.create_string_buffer(code, len(code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer)))
+assert not libc.unshare(0x20000)
+assert not libc.mount(b"", b"/", b"", 16384 | 1 << 18, None)
+assert not libc.mount(b"tmpfs", os.fsencode(sys.argv[1]), b"tmpfs", 0, None)
+assert not libc.prctl(22, 2, program, 0, 0), os.strerror(ctypes.get_errno())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_before_linux_5_12_each_mount_is_made_read_only_but_those_that_are_covered(made: World) -> None:
+    tries = attempts(
+        "open('version', 'w')",
+        "open('/dev/shm/x', 'w').write('x')",
+        f"open({made.mine.logs + '/own.log'!r}, 'w').write('x')",
+        "[line for line in open('/proc/self/mountinfo') if ' - tmpfs' not in line and line.split()[5][:2] != 'ro']",
+    )
+    made.order(made.confined(PYTHON, "-I", "-c", tries, level="strict"))
+    before = (PYTHON, "-c", OLD_KERNEL, made.victim.root + "/shared")
+    finished = subprocess.run(
+        made.command(before=before), capture_output=True, timeout=DEADLINE, check=False
+    )
+    assert finished.returncode == 0, finished.stderr.decode()
+    release, shm, log, writable = json.loads(finished.stdout)
+    assert (release, shm, log) == ("OSError", 1, 1)
+    covered = ("/proc", "/dev")  # others lie on the machine's own
+    reachable = [line.split()[4] for line in writable if not line.split()[4].startswith(covered)]
+    assert set(reachable) == {made.mine.logs, f"{made.mine.root}/shared"}
+
+
 def test_a_link_in_the_place_of_shared_opens_nothing(made: World) -> None:
     outside = made.top / "outside"
     outside.mkdir()
