@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from shiftboss.confine import limits
+from shiftboss.confine.descendants import read_process
 from tests.e2e.server import Server, TestProject, on_both, on_supervisor
 from tests.waiting import wait_until
 
@@ -265,6 +267,53 @@ def test_nothing_of_ours_stays_between_supervisor_and_the_program(server: Server
     server.ok("remove", f"{project.name}/two", "--yes")
     assert not orders.exists()
     assert processes(server, project) == {"plain:1": before["plain:1"]}
+
+
+# a child in a session of its own, deaf to TERM: Supervisor's signals to the process group do not reach it
+LEAVER = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("child", os.getpid(), flush=True)
+while True: time.sleep(1)
+"""
+
+
+def left_by(project: TestProject, worker: str, count: int) -> set[int]:
+    """Return the pids of so many children, once they have told them."""
+
+    def told() -> set[int]:
+        return {int(line.split()[1]) for line in project.log(worker).splitlines() if line.startswith("child")}
+
+    wait_until(lambda: len(told()) >= count, 20, what="the children")
+    return told()
+
+
+def living(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if read_process(pid)}
+
+
+@on_supervisor
+def test_what_a_worker_leaves_running_is_ended_when_it_is_stopped_scaled_down_or_removed(server: Server) -> None:
+    project = project_with(server, "leave.py", LEAVER)
+    command = ("setup", project.name, "custom", "--name", "leave", "--memory", "64M", "--workers", "2")
+    server.ok(*command, "--", PYTHON, "leave.py")
+    first = left_by(project, "leave", 2)
+    assert living(first) == first
+
+    answer = server.ok("stop", f"{project.name}/leave")
+
+    assert living(first) == set(), answer
+    assert "had left running (pid " in answer.stdout + answer.stderr
+    assert not limits.find(f"{limits.LAUNCHER_TREE}/{project.name}")
+    server.ok("start", f"{project.name}/leave")
+    second = left_by(project, "leave", 4) - first
+    server.ok("scale", f"{project.name}/leave", "1")
+    third = left_by(project, "leave", 5) - first - second
+    assert (living(second), living(third)) == (set(), third)
+    server.ok("remove", f"{project.name}/leave", "--yes")
+    assert living(third) == set()
 
 
 @on_supervisor

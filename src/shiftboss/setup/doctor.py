@@ -199,8 +199,9 @@ def _secrets(site: Site, catalog: Catalog) -> Iterator[tuple[str, str]]:
     if site.supervisor.password:
         yield site.config_file, "a password"
     for entry in catalog.entries.values():
-        units = (*entry.own.workers.values(), *entry.own.schedules.values())
-        if any(table.environment for table in (entry.own.project, *units)):
+        own = entry.own
+        of_units = [unit.environment for unit in (*own.workers.values(), *own.schedules.values())]
+        if any((own.project.environment, *of_units)):
             yield entry.path, "variables of programs"
 
 

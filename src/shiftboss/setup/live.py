@@ -43,6 +43,10 @@ class LiveWorkers(Protocol):
         """Ask for a process to be replaced; False: this backend must be asked to stop it and then to start it."""
         ...
 
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """End what stopped processes left running, and return the pids; HostError for what does not end."""
+        ...
+
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with the backend itself, in sentences."""
         ...
@@ -97,6 +101,13 @@ class SupervisorLive:
         """Supervisor knows only stop and start."""
         return False
 
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """Look into the cgroups of a worker that the launcher started; Supervisor knows of its process group only."""
+        if not needs_launcher(worker):
+            return ()
+        ended = [address(worker.project.name, worker.name, process) for process in processes]
+        return self._processes.end_launched(ended, worker.stop.signal, self._supervisor.facts().pid)
+
     def troubles(self) -> tuple[str, ...]:
         """Supervisor tells none."""
         return ()
@@ -142,6 +153,10 @@ class NativeLive:
         """Replace a process."""
         self._engine.restart(address(worker.project.name, worker.name, process))
         return True
+
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """Keeper and engine do that themselves."""
+        return ()
 
     def troubles(self) -> tuple[str, ...]:
         """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""
