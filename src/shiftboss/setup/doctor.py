@@ -200,8 +200,8 @@ def _secrets(site: Site, catalog: Catalog) -> Iterator[tuple[str, str]]:
         yield site.config_file, "a password"
     for entry in catalog.entries.values():
         own = entry.own
-        of_units = [unit.environment for unit in (*own.workers.values(), *own.schedules.values())]
-        if any((own.project.environment, *of_units)):
+        of_workers = any(worker.environment for worker in own.workers.values())
+        if own.project.environment or of_workers or any(s.environment for s in own.schedules.values()):
             yield entry.path, "variables of programs"
 
 
