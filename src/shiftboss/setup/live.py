@@ -11,7 +11,7 @@ from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
 from shiftboss.core.isolation import needs_launcher
-from shiftboss.core.limits import Ground, ground_of
+from shiftboss.core.limits import Ground, ground_of, launcher_ground
 from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Unit, Worker
 from shiftboss.core.status import ProcessStatus
@@ -113,8 +113,8 @@ class SupervisorLive:
         return ()
 
     def ground(self, found: Ground) -> Ground:
-        """Nobody watches there."""
-        return replace(found, watched=False)
+        """Return what the launcher will find."""
+        return launcher_ground(found)
 
 
 class NativeLive:
