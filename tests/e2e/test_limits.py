@@ -295,7 +295,9 @@ def living(pids: set[int]) -> set[int]:
 
 
 @on_supervisor
-def test_what_a_worker_leaves_running_is_ended_when_it_is_stopped_scaled_down_or_removed(server: Server) -> None:
+def test_what_a_worker_leaves_running_is_ended_when_it_is_stopped_scaled_down_or_removed(
+    server: Server,
+) -> None:
     project = project_with(server, "leave.py", LEAVER)
     command = ("setup", project.name, "custom", "--name", "leave", "--memory", "64M", "--workers", "2")
     server.ok(*command, "--", PYTHON, "leave.py")

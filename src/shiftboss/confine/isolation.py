@@ -151,10 +151,8 @@ def _made(above: int, path: str) -> int:
     """Make the directories of a path in a new file system, and return a descriptor of the last."""
     place = os.dup(above)
     for name in path.split("/"):
-        try:
+        if not os.access(name, os.F_OK, dir_fd=place):  # nobody else knows of it
             os.mkdir(name, 0o755, dir_fd=place)
-        except FileExistsError:
-            pass
         inner = os.open(name, _PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
         os.close(place)
         place = inner

@@ -117,7 +117,7 @@ def limits_of(entry: Entry) -> Limits:
     """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
     return replace(
         _limits_from(entry.confinement.v2),
-        memory_soft_bytes=entry.policy.memory_soft_bytes,
+        memory_soft_bytes=entry.policy.memory_soft_bytes or _number(entry.confinement.v2, "memory.high"),
         nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
         nice=entry.confinement.nice,
     )
@@ -129,15 +129,16 @@ def budget_of(entry: Entry) -> Limits:
 
 
 def _limits_from(v2: dict[str, str]) -> Limits:
-    def number(name: str) -> int:
-        return int(v2.get(name, "0").split()[0])
-
     return Limits(
-        memory_bytes=number("memory.max"),
-        cpu_percent=number("cpu.max") * 100 // CPU_PERIOD_US,
-        tasks_max=number("pids.max"),
-        io_weight=number("io.weight"),
+        memory_bytes=_number(v2, "memory.max"),
+        cpu_percent=_number(v2, "cpu.max") * 100 // CPU_PERIOD_US,
+        tasks_max=_number(v2, "pids.max"),
+        io_weight=_number(v2, "io.weight"),
     )
+
+
+def _number(v2: dict[str, str], name: str) -> int:
+    return int(v2.get(name, "0").split()[0])
 
 
 def _quota(limits: Limits) -> int:
@@ -226,11 +227,17 @@ def _soft(limits: Limits, ground: Ground) -> Holding:
         return Holding("memory_soft", value, "engine")
     if "memory" in ground.v2:
         return Holding(
-            "memory_soft", value, "cgroup v2", "nobody starts it afresh there: the kernel slows it down from here on"
+            "memory_soft",
+            value,
+            "cgroup v2",
+            "nobody starts it afresh there: the kernel slows it down from here on",
         )
     if "memory" in ground.v1:
         return Holding(
-            "memory_soft", value, "cgroup v1", "nobody starts it afresh there: the kernel takes from its cache first"
+            "memory_soft",
+            value,
+            "cgroup v1",
+            "nobody starts it afresh there: the kernel takes from its cache first",
         )
     return Holding("memory_soft", value, "nobody", "nobody watches its memory on this backend")
 

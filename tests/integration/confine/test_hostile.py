@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from confine_rig import DEADLINE, PYTHON, World, world
+from msgspec.structs import replace
 from tests.waiting import wait_until
 
 from shiftboss.core.isolation import outlying_path
@@ -137,7 +137,13 @@ def test_a_project_around_ones_own_is_hidden_but_for_ones_own(made: World) -> No
         f"open({inner + '/own.log'!r}, 'w').write('x')",
         f"os.listdir({str(neighbour)!r})",
     )
-    assert made.answer(tries, level="standard") == [["app"], f"SECRET={made.mine.name}", "SECRET=shop/app", 1, []]
+    assert made.answer(tries, level="standard") == [
+        ["app"],
+        f"SECRET={made.mine.name}",
+        "SECRET=shop/app",
+        1,
+        [],
+    ]
 
 
 def test_a_link_in_the_place_of_an_outlying_project_covers_nothing_else(made: World) -> None:
@@ -393,9 +399,7 @@ def test_before_linux_5_12_each_mount_is_made_read_only_but_those_that_are_cover
     )
     made.order(made.confined(PYTHON, "-I", "-c", tries, level="strict"))
     before = (PYTHON, "-c", OLD_KERNEL, made.victim.root + "/shared")
-    finished = subprocess.run(
-        made.command(before=before), capture_output=True, timeout=DEADLINE, check=False
-    )
+    finished = subprocess.run(made.command(before=before), capture_output=True, timeout=DEADLINE, check=False)
     assert finished.returncode == 0, finished.stderr.decode()
     release, shm, log, writable = json.loads(finished.stdout)
     assert (release, shm, log) == ("OSError", 1, 1)

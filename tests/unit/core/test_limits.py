@@ -129,7 +129,11 @@ def test_what_does_not_hold_as_wished_is_said() -> None:
     [
         (None, "cgroup v2", "only on disks with the scheduler bfq, or with iocost"),
         (frozenset({"sdb", "sda"}), "cgroup v2", "only on sda, sdb"),
-        (frozenset(), "nobody", "the share 50 of the disk is not held: no disk has the scheduler bfq, or iocost"),
+        (
+            frozenset(),
+            "nobody",
+            "the share 50 of the disk is not held: no disk has the scheduler bfq, or iocost",
+        ),
     ],
 )
 def test_a_share_of_the_disk_holds_only_where_a_disk_goes_by_weights(

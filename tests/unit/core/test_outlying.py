@@ -45,7 +45,10 @@ def test_a_layout_that_holds_more_than_projects_is_not_hidden_so_each_project_is
             [Home("a", "/data/a", "/data/logs"), Home("b", "/data/b", "/data/logs")],
             "/data/logs from a and b: it is a directory of each of them",
         ),
-        ([Home("all", "/infra/projects", "/infra/logs/all")], "/infra/projects of all: other projects live in it"),
+        (
+            [Home("all", "/infra/projects", "/infra/logs/all")],
+            "/infra/projects of all: other projects live in it",
+        ),
     ],
 )
 def test_what_cannot_be_hidden_is_said_once(homes: list[Home], words: str) -> None:

@@ -155,7 +155,9 @@ def test_a_project_outside_of_the_layout_is_on_the_list_of_what_is_hidden_and_re
 
 def test_a_file_that_was_written_by_hand_is_listed_by_the_next_command_of_anybody() -> None:
     shop = Shop()
-    shop.machine.files.write("/etc/shiftboss/projects/web.toml", '[project]\nroot = "/srv/web"\nlogs = "/var/log"\n')
+    shop.machine.files.write(
+        "/etc/shiftboss/projects/web.toml", '[project]\nroot = "/srv/web"\nlogs = "/var/log"\n'
+    )
     change = shop.set_up(QUEUE)
 
     assert change.plan.notes[0] == "not hidden: /var/log of web: more than projects lives there"
