@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,10 +69,12 @@ def answers(hostile: TestProject, number: int) -> dict[str, Any]:
     return found
 
 
-def set_targets(hostile: TestProject, victim: TestProject, pid: int, number: int) -> None:
+def set_targets(
+    hostile: TestProject, victim: TestProject, pid: int, number: int, root: Path | None = None
+) -> None:
     """Tell the probe what to try."""
     targets = {
-        "root": str(victim.root),
+        "root": str(root or victim.root),
         "log": str(victim.logs / "held.log"),
         "pid": pid,
         "projects": str(victim.root.parent),
@@ -160,6 +163,29 @@ def test_a_hostile_project_gets_at_nothing_of_another_and_sees_its_own_new_relea
     after = answers(hostile, 3)
     assert after["neighbours"] == [hostile.name]
     assert after["release"] == "second"
+
+
+@on_both
+def test_a_project_added_outside_of_the_layout_is_hidden_from_the_next_start_on(server: Server) -> None:
+    hostile, victim = project_with(server, "probe.py", PROBE), server.add_project()
+    hostile.own(hostile.root)
+    elsewhere = server.directory / "elsewhere" / victim.name
+    elsewhere.mkdir(parents=True)
+    (elsewhere / ".env").write_text("SECRET")
+    probe = ("--name", "probe", "--isolation", "standard", "--", PYTHON, "probe.py")
+    set_targets(hostile, victim, 1, 1, root=elsewhere)
+    server.ok("setup", hostile.name, "custom", *probe)
+    pid = pid_of(server, f"{hostile.name}/probe")
+    assert answers(hostile, 1)["env"] == "SECRET"  # nobody knows yet that it is a project's
+
+    server.ok("project", "add", victim.name, "--root", str(elsewhere))
+    assert "nothing to change" in server.ok("plan", hostile.name).stdout
+    server.ok("apply", hostile.name)
+    assert pid_of(server, f"{hostile.name}/probe") == pid, "nobody restarts for it"
+
+    server.ok("restart", f"{hostile.name}/probe")
+    set_targets(hostile, victim, 1, 2, root=elsewhere)
+    assert answers(hostile, 2)["env"] == "FileNotFoundError"
 
 
 @on_both
