@@ -57,6 +57,23 @@ def test_what_others_may_write_and_so_decide_is_found_and_the_mend_mends_it(
     assert findings(server) == {}
 
 
+def test_a_project_file_with_variables_that_everybody_may_read_is_found(
+    server: Server, shop: TestProject
+) -> None:
+    path = shop.project_file()
+    path.chmod(0o644)
+    assert findings(server) == {}, "nothing in it is a secret"
+    path.write_text(path.read_text() + 'environment = { TOKEN = "x" }\n')
+    server.ok("apply", shop.name)
+    assert path.stat().st_mode & 0o777 == 0o644, "whoever chose that may have a reason"
+
+    found = findings(server)["own-secret"]
+
+    assert found["message"] == f"everybody may read {path}, which holds variables of programs"
+    subprocess.run(shlex.split(found["mend"]), check=True)
+    assert findings(server) == {}
+
+
 def test_a_manifest_of_somebody_else_is_found(server: Server, shop: TestProject) -> None:
     manifest = server.keeper.manifests / f"{shop.name}.json"
     os.chown(manifest, 8, -1)

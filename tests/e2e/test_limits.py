@@ -2,10 +2,13 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shiftboss.confine import limits
+from shiftboss.confine.descendants import read_process
 from tests.e2e.server import Server, TestProject, on_both, on_supervisor
 from tests.waiting import wait_until
 
@@ -66,10 +69,12 @@ def answers(hostile: TestProject, number: int) -> dict[str, Any]:
     return found
 
 
-def set_targets(hostile: TestProject, victim: TestProject, pid: int, number: int) -> None:
+def set_targets(
+    hostile: TestProject, victim: TestProject, pid: int, number: int, root: Path | None = None
+) -> None:
     """Tell the probe what to try."""
     targets = {
-        "root": str(victim.root),
+        "root": str(root or victim.root),
         "log": str(victim.logs / "held.log"),
         "pid": pid,
         "projects": str(victim.root.parent),
@@ -158,6 +163,29 @@ def test_a_hostile_project_gets_at_nothing_of_another_and_sees_its_own_new_relea
     after = answers(hostile, 3)
     assert after["neighbours"] == [hostile.name]
     assert after["release"] == "second"
+
+
+@on_both
+def test_a_project_added_outside_of_the_layout_is_hidden_from_the_next_start_on(server: Server) -> None:
+    hostile, victim = project_with(server, "probe.py", PROBE), server.add_project()
+    hostile.own(hostile.root)
+    elsewhere = server.directory / "elsewhere" / victim.name
+    elsewhere.mkdir(parents=True)
+    (elsewhere / ".env").write_text("SECRET")
+    probe = ("--name", "probe", "--isolation", "standard", "--", PYTHON, "probe.py")
+    set_targets(hostile, victim, 1, 1, root=elsewhere)
+    server.ok("setup", hostile.name, "custom", *probe)
+    pid = pid_of(server, f"{hostile.name}/probe")
+    assert answers(hostile, 1)["env"] == "SECRET"  # nobody knows yet that it is a project's
+
+    server.ok("project", "add", victim.name, "--root", str(elsewhere))
+    assert "nothing to change" in server.ok("plan", hostile.name).stdout
+    server.ok("apply", hostile.name)
+    assert pid_of(server, f"{hostile.name}/probe") == pid, "nobody restarts for it"
+
+    server.ok("restart", f"{hostile.name}/probe")
+    set_targets(hostile, victim, 1, 2, root=elsewhere)
+    assert answers(hostile, 2)["env"] == "FileNotFoundError"
 
 
 @on_both
@@ -265,6 +293,55 @@ def test_nothing_of_ours_stays_between_supervisor_and_the_program(server: Server
     server.ok("remove", f"{project.name}/two", "--yes")
     assert not orders.exists()
     assert processes(server, project) == {"plain:1": before["plain:1"]}
+
+
+# a child in a session of its own, deaf to TERM: Supervisor's signals to the process group do not reach it
+LEAVER = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("child", os.getpid(), flush=True)
+while True: time.sleep(1)
+"""
+
+
+def left_by(project: TestProject, worker: str, count: int) -> set[int]:
+    """Return the pids of so many children, once they have told them."""
+
+    def told() -> set[int]:
+        return {int(line.split()[1]) for line in project.log(worker).splitlines() if line.startswith("child")}
+
+    wait_until(lambda: len(told()) >= count, 20, what="the children")
+    return told()
+
+
+def living(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if read_process(pid)}
+
+
+@on_supervisor
+def test_what_a_worker_leaves_running_is_ended_when_it_is_stopped_scaled_down_or_removed(
+    server: Server,
+) -> None:
+    project = project_with(server, "leave.py", LEAVER)
+    command = ("setup", project.name, "custom", "--name", "leave", "--memory", "64M", "--workers", "2")
+    server.ok(*command, "--", PYTHON, "leave.py")
+    first = left_by(project, "leave", 2)
+    assert living(first) == first
+
+    answer = server.ok("stop", f"{project.name}/leave")
+
+    assert living(first) == set(), answer
+    assert "had left running (pid " in answer.stdout + answer.stderr
+    assert not limits.find(f"{limits.LAUNCHER_TREE}/{project.name}")
+    server.ok("start", f"{project.name}/leave")
+    second = left_by(project, "leave", 4) - first
+    server.ok("scale", f"{project.name}/leave", "1")
+    third = left_by(project, "leave", 5) - first - second
+    assert (living(second), living(third)) == (set(), third)
+    server.ok("remove", f"{project.name}/leave", "--yes")
+    assert living(third) == set()
 
 
 @on_supervisor

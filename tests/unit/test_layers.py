@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "core",
         "api",
         "confine.limits",
+        "confine.remains",  # what a stop left behind in them is ended
         "confine.usage",
-    },  #  is asked as Supervisor is: through a port (docs/adr/0010)
+    },
     "api": {"core"},
     # presets are data, a package only so that their files are found
     "setup": {"core", "backends", "host", "presets"},

@@ -13,7 +13,7 @@ from shiftboss.backends.native_bounds import bound_notes
 from shiftboss.backends.native_manifest import plain_entry
 from shiftboss.core.facts import Answers, FindGround, FindLauncher, Query, ReadFile
 from shiftboss.core.isolation import confined, default_level, needs_launcher
-from shiftboss.core.limits import Ground
+from shiftboss.core.limits import Ground, launcher_ground
 from shiftboss.core.plan import Plan, RemoveFile, WriteFile
 from shiftboss.core.schedule_entry import SCHEDULE
 from shiftboss.core.spec import Schedule, Site, Unit
@@ -68,7 +68,7 @@ def plan_orders(wanted: Wanted, backend: str, answers: Answers) -> tuple[Plan, M
     ground, words = answers[FindGround()], answers[FindLauncher()]
     assert isinstance(ground, Ground)
     assert isinstance(words, tuple)
-    notes = bound_notes(units, entries, wanted.site, before, ground)
+    notes = bound_notes(units, entries, wanted.site, before, launcher_ground(ground))
     command = (*words, "--orders", orders_directory(wanted.site, backend))
     launches = {entry.address: Launch(command, entry.revision) for entry in entries}
     return Plan(actions=_written(wanted, backend, entries, before), notes=notes), launches

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from shiftboss.core.isolation import default_level, shortfalls
 from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
-from shiftboss.core.spec import Limits, Site, Unit
+from shiftboss.core.spec import Limits, Schedule, Site, Unit
 from shiftboss.core.wire import Entry, WireError, read_manifest
 
 
@@ -41,6 +43,8 @@ def _entries(units: tuple[Unit, ...], before: str | None) -> dict[str, Entry]:
 def _limit_notes(unit: Unit, old: Entry | None, ground: Ground) -> Iterator[str]:
     was = limits_of(old) if old else Limits()
     wanted = within(unit.limits, unit.project.budget)
+    if isinstance(unit, Schedule):
+        ground = replace(ground, watched=False)
     yield from _changes(f"{unit.address}:", was, wanted, ground)
 
 

@@ -46,7 +46,8 @@ def entries_of(schedule: Schedule, site: Site) -> tuple[Entry, ...]:
         options=options_of(schedule, site),
     )
     entry = plain_entry(schedule)._replace(policy=policy)
-    entry = confined(entry, schedule, site, default_level(schedule), watched=True)
+    # started afresh, its work would begin again: the kernel slows it down at its soft limit
+    entry = confined(entry, schedule, site, default_level(schedule), watched=False)
     if not schedule.only_if:
         return (with_revision(entry),)
     asked = policy._replace(kind="helper", options={})

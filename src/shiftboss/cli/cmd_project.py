@@ -108,7 +108,7 @@ def remove(ctx: click.Context, name: str) -> None:
     """Forget a project that runs nothing any more. Its user, directories and logs stay."""
     session = open_session(ctx)
     with session.changing():
-        plan = forget(session.catalog, name)
+        plan = forget(session.machine, session.site, session.catalog, name)
         left = left_of(session.machine, session.site, session.catalog, name)
         show_plan(session.console, plan, diffs=False)
         perform(session.machine, session.site, plan, session.console)

@@ -5,6 +5,7 @@ Each step is a row of words, its name first:
     mounts                          a mount namespace of its own; mounts of the machine still come in, none goes out
     hide PARENT OWN…                cover PARENT; of what is in it only OWN… can be seen. What is made there later
                                     stays unseen, what changes in OWN (a new release) is seen at once
+    outlying LIST OWN…              the same with each directory in a file of root: lines `project directory`
     proc                            a /proc that does not show processes of other users
     read_only WRITABLE…             everything read-only but these
     tmp DIRECTORY BYTES KEPT…       a temporary directory of its own; KEPT… below it can still be seen
@@ -16,7 +17,7 @@ Each step is a row of words, its name first:
 
 Where the machine does not let us make namespaces (no root, a container without CAP_SYS_ADMIN), or hide /proc, that
 is told in a note and the program starts all the same; once inside a namespace, a step that fails ends the start.
-Paths below a project are walked without following its links.
+Paths are walked without following links of anybody but root: a project must not choose what is covered.
 """
 
 import errno
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from shiftboss.confine import mounts
 from shiftboss.confine.steps import StepError
 
-_NEEDS_NAMESPACE = ("hide", "proc", "read_only", "tmp", "devices")
+_NEEDS_NAMESPACE = ("hide", "outlying", "proc", "read_only", "tmp", "devices")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _SHM_BYTES = 64 * 1024**2
@@ -95,22 +96,67 @@ def _enter_namespace(_words: list[str], _notes: list[str]) -> None:
 
 def _hide(words: list[str], notes: list[str]) -> None:
     parent, *own = words
-    if not os.path.isdir(parent):
+    if _hidden(parent, own):
+        return
+    if os.path.isdir(parent):
+        notes.append(f"what is in {parent} is not hidden: a link of an ordinary user leads there")
+    else:
         notes.append(
             f"{parent} does not exist yet: what comes to be there is not hidden before the next start"
         )
-        return
-    _cover(parent, own, _SEALED, "mode=755,size=64k,nr_inodes=256")
-    mounts.mount("", parent, "", mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY | _SEALED)
 
 
-def _cover(directory: str, kept: list[str], flags: int, options: str) -> None:
-    """Mount an empty file system on a directory, with some of the directories below it in their places."""
-    trees = [(path, _copy(place)) for path in kept if (place := _walk(directory, path)) >= 0]
-    mounts.mount("tmpfs", directory, "tmpfs", flags, options)
+def _hide_outlying(words: list[str], _notes: list[str]) -> None:
+    """Of what is not there, or led away by a link of its own user, nothing is said: it is another project's affair."""
+    listed, *own = words
+    for place in _read_places(listed):
+        if place not in own:
+            inner = sorted(path for path in own if path.startswith(f"{place}/"))
+            _hidden(place, [path for path in inner if not path.startswith(f"{inner[0]}/")])
+
+
+def _read_places(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:  # all projects lie in the layout
+        return []
+    return [line.partition(" ")[2] for line in lines if line[:1] != "#"]
+
+
+def _hidden(directory: str, own: list[str]) -> bool:
+    """Hide what is in a directory, but for some below it; False if there is none."""
+    place = _walk("/", directory)
+    if place < 0:
+        return False
+    empty = _cover(place, directory, own, _SEALED, "mode=755,size=64k,nr_inodes=256")
+    sealed = mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY | _SEALED
+    mounts.mount("", f"/proc/self/fd/{empty}", "", sealed)
+    os.close(empty)
+    return True
+
+
+def _cover(place: int, directory: str, kept: list[str], flags: int, options: str) -> int:
+    """Mount an empty file system on an opened directory, with some of those below it in their places; return it."""
+    trees = [(path, _copy(inner)) for path in kept if (inner := _walk("/", path)) >= 0]
+    empty = mounts.make_tmpfs(flags, options)
+    mounts.attach(empty, place)
+    os.close(place)
     for path, tree in trees:
-        os.makedirs(path, 0o755, exist_ok=True)
-        _attach(tree, os.open(path, _PATH | os.O_DIRECTORY | os.O_NOFOLLOW))
+        _attach(tree, _made(empty, os.path.relpath(path, directory)))
+    return empty
+
+
+def _made(above: int, path: str) -> int:
+    """Make the directories of a path in a new file system, and return a descriptor of the last."""
+    place = os.dup(above)
+    for name in path.split("/"):
+        if not os.access(name, os.F_OK, dir_fd=place):  # nobody else knows of it
+            os.mkdir(name, 0o755, dir_fd=place)
+        inner = os.open(name, _PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+        os.close(place)
+        place = inner
+    return place
 
 
 def _copy(place: int) -> int:
@@ -173,8 +219,9 @@ def _make_read_only(words: list[str], notes: list[str]) -> None:
 
 def _private_tmp(words: list[str], _notes: list[str]) -> None:
     directory, size, *kept = words
-    if os.path.isdir(directory):
-        _cover(directory, kept, _LOOSE, f"mode=1777,size={size}")
+    place = _walk("/", directory)
+    if place >= 0:
+        os.close(_cover(place, directory, kept, _LOOSE, f"mode=1777,size={size}"))
 
 
 def _few_devices(_words: list[str], _notes: list[str]) -> None:
@@ -214,6 +261,7 @@ def _offer_first(words: list[str], _notes: list[str]) -> None:
 
 _STEPS: dict[str, Step] = {
     "hide": _hide,
+    "outlying": _hide_outlying,
     "proc": _hide_processes,
     "read_only": _make_read_only,
     "tmp": _private_tmp,

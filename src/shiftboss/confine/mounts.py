@@ -10,6 +10,8 @@ CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 MS_REC, MS_SLAVE = 16384, 1 << 19
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 1, 6, 1
 _OPEN_TREE_CLONE, _AT_RECURSIVE, _AT_EMPTY_PATH = 1, 0x8000, 0x1000
 _MOVE_FROM_FD, _MOVE_TO_FD = 0x4, 0x40
 _MOUNT_ATTR_RDONLY = 1
@@ -44,6 +46,35 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
         raise _failure(f"cannot mount on {target}")
 
 
+def make_tmpfs(flags: int, options: str) -> int:
+    """Return a descriptor of an empty file system in memory, attached nowhere yet.
+
+    `flags`: of MS_NOSUID, MS_NODEV and MS_NOEXEC, whose MOUNT_ATTR_ twins have the same numbers.
+    """
+    context = _libc.syscall(_SYS_FSOPEN, b"tmpfs", ctypes.c_uint(_FSOPEN_CLOEXEC))
+    if context < 0:
+        raise _failure("cannot make a tmpfs")
+    try:
+        for option in options.split(","):
+            key, _, value = option.partition("=")
+            _configure(context, _FSCONFIG_SET_STRING, os.fsencode(key), os.fsencode(value))
+        _configure(context, _FSCONFIG_CMD_CREATE, None, None)
+        tree: int = _libc.syscall(
+            _SYS_FSMOUNT, ctypes.c_int(context), ctypes.c_uint(_FSMOUNT_CLOEXEC), ctypes.c_uint(flags)
+        )
+        if tree < 0:
+            raise _failure("cannot make a tmpfs")
+        return tree
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, command: int, key: bytes | None, value: bytes | None) -> None:
+    words = (ctypes.c_int(context), ctypes.c_uint(command), key, value, ctypes.c_int(0))
+    if _libc.syscall(_SYS_FSCONFIG, *words) < 0:
+        raise _failure("cannot make a tmpfs")
+
+
 def clone_tree(descriptor: int) -> int:
     """Return a descriptor of a copy of all mounts from a directory or file on; attached nowhere yet."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
@@ -70,14 +101,38 @@ def make_read_only() -> None:
 
 
 def _make_each_read_only() -> None:
+    """Change the mounts that a path leads to; one that another covers is out of reach, for the program as well."""
     kept = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
     with open("/proc/self/mountinfo", "rb") as file:
-        rows = [line.split()[4:6] for line in file]
-    for point, options in rows:
-        flags = sum(kept.get(word, 0) for word in options.decode().split(","))
+        rows = [line.split()[:6] for line in file]
+    for number, _, _, _, point, options in rows:
         path = point.decode("unicode_escape").encode("latin-1")
-        if _libc.mount(b"", path, b"", MS_REMOUNT | MS_BIND | MS_RDONLY | flags, b""):
+        place = _open_mount(path, number)
+        if place >= 0:
+            flags = sum(kept.get(word, 0) for word in options.decode().split(","))
+            _remount_read_only(place, path, flags)
+
+
+def _open_mount(path: bytes, number: bytes) -> int:
+    """Return a descriptor of a mount's root, -1 if its path leads elsewhere."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    with open(f"/proc/self/fdinfo/{place}", "rb") as file:
+        if b"mnt_id:\t%s\n" % number in file.read():
+            return place
+    os.close(place)
+    return -1
+
+
+def _remount_read_only(place: int, path: bytes, flags: int) -> None:
+    try:
+        target = b"/proc/self/fd/%d" % place
+        if _libc.mount(b"", target, b"", MS_REMOUNT | MS_BIND | MS_RDONLY | flags, b""):
             raise _failure(f"cannot make {os.fsdecode(path)} read-only")
+    finally:
+        os.close(place)
 
 
 def forbid_new_privileges() -> None:

@@ -16,7 +16,7 @@ class Services(Struct, frozen=True):
     """What runs here. `used` are the backends that have units; `down`: backend to why it does not answer.
 
     `at_boot`: whether a backend starts at boot (None: cannot be told). `own`: our files and directories by path;
-    `secret` is a config.toml that holds a password, "" if it holds none.
+    `secrets`: which of them hold what, in words.
     """
 
     used: frozenset[str]
@@ -29,7 +29,7 @@ class Services(Struct, frozen=True):
     at_boot: Mapping[str, bool | None] = {}
     own: Mapping[str, PathFacts] = {}
     own_uid: int = 0
-    secret: str = ""
+    secrets: Mapping[str, str] = {}
 
 
 def service_findings(seen: Services) -> tuple[Finding, ...]:
@@ -84,7 +84,7 @@ def _own_files(seen: Services) -> list[Finding]:
         ):
             found.append(Finding("problem", "own-open", _ITSELF, f"others may write {path} (mode {facts.mode:04o}) and so decide what runs",
                                  f"chmod go-w {quoted}"))  # fmt: skip
-        if path == seen.secret and facts.mode & 0o004:
-            found.append(Finding("problem", "own-secret", _ITSELF, f"everybody may read {path}, which holds a password",
+        if path in seen.secrets and facts.mode & 0o004:
+            found.append(Finding("problem", "own-secret", _ITSELF, f"everybody may read {path}, which holds {seen.secrets[path]}",
                                  f"chmod o-r {quoted}"))  # fmt: skip
     return found

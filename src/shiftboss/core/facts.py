@@ -43,11 +43,12 @@ class ProcessFacts(Struct, frozen=True):
 
 
 class SupervisorFacts(Struct, frozen=True):
-    """The running Supervisor: its version, the uid it runs as, and all its processes, sorted by name."""
+    """The running Supervisor: its version, the uid it runs as, all its processes, sorted by name, and its pid."""
 
     version: str
     uid: int
     processes: tuple[ProcessFacts, ...] = ()
+    pid: int = 0
 
 
 class ProcessUse(Struct, frozen=True):

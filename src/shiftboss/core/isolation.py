@@ -28,32 +28,45 @@ class Places(Struct, frozen=True):
     """The directories that matter to a project's isolation; all absolute, links not resolved.
 
     `parents` hold a directory for each project (the layout's, and those of this project's own): hidden but for
-    `own` (root, logs, home). `writable`: what stays so under `strict`.
+    `own` (root, logs, home). `writable`: what stays so under `strict`. `outlying`: the list of what else is hidden,
+    directories of projects outside of the layout (core/outlying.py), "" for none.
     """
 
     parents: tuple[str, ...]
     own: tuple[str, ...]
     writable: tuple[str, ...]
+    outlying: str = ""
 
 
 def places(project: Project, site: Site) -> Places:
     """Return the places of a project; a directory that holds more than projects is not among `parents`."""
-    own = (project.root, project.logs, project.account.home)
-    parents = {site.projects, site.logs, posixpath.dirname(project.root), posixpath.dirname(project.logs)}
+    homes = (project.root, project.logs)
+    # an account with the home / or /var would else keep everything visible
+    own = homes if project.account.home in SHARED_PLACES else (*homes, project.account.home)
     writable = (f"{project.root}/shared", project.logs)
-    return Places(_hideable(parents, own), own, writable)
+    return Places(_hideable(_wished(project, site), own), own, writable, outlying_path(site))
+
+
+def outlying_path(site: Site) -> str:
+    """Return where the list of directories outside of the layout is."""
+    return f"{site.state}/outlying"
+
+
+def _wished(project: Project, site: Site) -> set[str]:
+    return {site.projects, site.logs, posixpath.dirname(project.root), posixpath.dirname(project.logs)}
 
 
 def _hideable(parents: Iterable[str], own: Iterable[str]) -> tuple[str, ...]:
     """Return the directories to hide: outermost only, and none that is or lies in one of the project's own."""
     kept: list[str] = []
     for parent in sorted(set(parents) - SHARED_PLACES):
-        if not any(_inside(parent, place) for place in [*kept, *own]):
+        if not any(is_inside(parent, place) for place in [*kept, *own]):
             kept.append(parent)
     return tuple(kept)
 
 
-def _inside(path: str, place: str) -> bool:
+def is_inside(path: str, place: str) -> bool:
+    """Tell whether a path is a place or below it."""
     return path == place or path.startswith(place.rstrip("/") + "/")
 
 
@@ -81,6 +94,8 @@ def steps(asked: Isolation, level: IsolationLevel, where: Places, tmp_bytes: int
             ("mounts",),
             *(("hide", parent, *_below(where.own, parent)) for parent in where.parents),
         ]
+        if where.outlying:
+            rows.append(("outlying", where.outlying, *where.own))
         rows.append(("proc",))
     if level == "strict":
         rows.append(("read_only", *where.writable))
@@ -96,8 +111,8 @@ def steps(asked: Isolation, level: IsolationLevel, where: Places, tmp_bytes: int
 def _below(paths: Iterable[str], parent: str) -> list[str]:
     """Return the paths below a directory, without those that lie in another of them."""
     found: list[str] = []
-    for path in sorted({path for path in paths if path != parent and _inside(path, parent)}):
-        if not any(_inside(path, above) for above in found):
+    for path in sorted({path for path in paths if path != parent and is_inside(path, parent)}):
+        if not any(is_inside(path, above) for above in found):
             found.append(path)
     return found
 
@@ -193,9 +208,15 @@ def shortfalls(unit: Unit, site: Site, default: IsolationLevel, ground: Ground) 
 
 
 def _unhidden(project: Project, site: Site) -> list[str]:
-    """Say which directories cannot be hidden since they hold more than projects."""
-    wished = {site.projects, site.logs, posixpath.dirname(project.root), posixpath.dirname(project.logs)}
+    """Say which directories cannot be hidden since they hold more than projects, or lie in the project's own."""
+    shared = sorted(_wished(project, site) & SHARED_PLACES)
+    visible = places(project, site).own
+    own = [
+        place
+        for place in sorted({site.projects, site.logs} - SHARED_PLACES)
+        if any(is_inside(place, mine) for mine in visible)
+    ]
     return [
-        f"what else is in {parent} is not hidden: more than projects lives there"
-        for parent in sorted(wished & SHARED_PLACES)
+        *(f"what else is in {place} is not hidden: more than projects lives there" for place in shared),
+        *(f"what else is in {place} is not hidden: it is a directory of {project.name}" for place in own),
     ]

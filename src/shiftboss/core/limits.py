@@ -21,6 +21,8 @@ class Ground(Struct, frozen=True):
     """What a machine offers: controllers that can be had by cgroup v2 and v1, and whether we are root there.
 
     `watched`: an engine watches the unit's memory (native backend). `namespaces`: mount namespaces can be made.
+    `weighing`: disks that are shared out by weight; None: that cannot be seen. `top`: the controllers that v2 gives
+    directly below its mount, where the launcher's cgroups lie; None: all of `v2`.
     """
 
     v2: frozenset[str] = frozenset()
@@ -28,6 +30,13 @@ class Ground(Struct, frozen=True):
     root: bool = True
     namespaces: bool = True
     watched: bool = True
+    weighing: frozenset[str] | None = None
+    top: frozenset[str] | None = None
+
+
+def launcher_ground(found: Ground) -> Ground:
+    """Return what there is for units that Supervisor or cron starts: no engine watches them."""
+    return replace(found, v2=found.v2 if found.top is None else found.top, watched=False)
 
 
 def ground_of(found: Ground, controllers: Mapping[str, str] | None) -> Ground:
@@ -108,7 +117,7 @@ def limits_of(entry: Entry) -> Limits:
     """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
     return replace(
         _limits_from(entry.confinement.v2),
-        memory_soft_bytes=entry.policy.memory_soft_bytes,
+        memory_soft_bytes=entry.policy.memory_soft_bytes or _number(entry.confinement.v2, "memory.high"),
         nofile=entry.rlimits.get("NOFILE", (0, 0))[0],
         nice=entry.confinement.nice,
     )
@@ -120,15 +129,16 @@ def budget_of(entry: Entry) -> Limits:
 
 
 def _limits_from(v2: dict[str, str]) -> Limits:
-    def number(name: str) -> int:
-        return int(v2.get(name, "0").split()[0])
-
     return Limits(
-        memory_bytes=number("memory.max"),
-        cpu_percent=number("cpu.max") * 100 // CPU_PERIOD_US,
-        tasks_max=number("pids.max"),
-        io_weight=number("io.weight"),
+        memory_bytes=_number(v2, "memory.max"),
+        cpu_percent=_number(v2, "cpu.max") * 100 // CPU_PERIOD_US,
+        tasks_max=_number(v2, "pids.max"),
+        io_weight=_number(v2, "io.weight"),
     )
+
+
+def _number(v2: dict[str, str], name: str) -> int:
+    return int(v2.get(name, "0").split()[0])
 
 
 def _quota(limits: Limits) -> int:
@@ -169,7 +179,8 @@ def holdings(limits: Limits, ground: Ground) -> tuple[Holding, ...]:
     found = []
     for name, controller, value in _by_controller(limits):
         by = _holder(controller, ground)
-        found.append(Holding(name, value, by, words[controller] if by in {"rlimit", "nobody"} else ""))
+        held = Holding(name, value, by, words[controller] if by in {"rlimit", "nobody"} else "")
+        found.append(_weighed(held, ground) if controller == "io" else held)
     if limits.memory_soft_bytes:
         found.insert(1 if limits.memory_bytes else 0, _soft(limits, ground))
     if limits.nofile:
@@ -190,6 +201,18 @@ def _by_controller(limits: Limits) -> list[tuple[str, str, str]]:
     return [(name, controller, text) for name, controller, text, value in rows if value]
 
 
+def _weighed(held: Holding, ground: Ground) -> Holding:
+    """The kernel takes a weight in silence where no disk goes by it (cgroup-v2.rst, "IO Interface Files")."""
+    if held.by == "nobody":
+        return held
+    if ground.weighing is None:
+        return replace(held, words="only on disks with the scheduler bfq, or with iocost")
+    if ground.weighing:
+        return replace(held, words=f"only on {', '.join(sorted(ground.weighing))}")
+    words = f"the share {held.value} of the disk is not held: no disk has the scheduler bfq, or iocost"
+    return replace(held, by="nobody", words=words)
+
+
 def _holder(controller: str, ground: Ground) -> Holder:
     if controller in ground.v2:
         return "cgroup v2"
@@ -204,11 +227,17 @@ def _soft(limits: Limits, ground: Ground) -> Holding:
         return Holding("memory_soft", value, "engine")
     if "memory" in ground.v2:
         return Holding(
-            "memory_soft", value, "cgroup v2", "nobody restarts it there: the kernel slows it down"
+            "memory_soft",
+            value,
+            "cgroup v2",
+            "nobody starts it afresh there: the kernel slows it down from here on",
         )
     if "memory" in ground.v1:
         return Holding(
-            "memory_soft", value, "cgroup v1", "nobody restarts it there: the kernel takes from its cache"
+            "memory_soft",
+            value,
+            "cgroup v1",
+            "nobody starts it afresh there: the kernel takes from its cache first",
         )
     return Holding("memory_soft", value, "nobody", "nobody watches its memory on this backend")
 

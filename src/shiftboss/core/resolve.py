@@ -167,16 +167,23 @@ def make_project(site: Site, name: str, table: ProjectTable, account: Account) -
     own = (posixpath.dirname(program) for program in table.interpreters.values())
     usual = DEFAULT_PATH.split(":")
     path = ":".join(dict.fromkeys([*(d for d in own if d not in usual), *usual]))
+    root, logs = home_of(site, name, table)
     return Project(
         name=name,
-        root=_clean(table.root) if table.root else f"{site.projects}/{name}",
-        logs=_clean(table.logs) if table.logs else f"{site.logs}/{name}",
+        root=root,
+        logs=logs,
         account=account,
         environment=environment_pairs(table.environment),
         path=path,
         log_total_bytes=_log_total(name, table),
         budget=_budget(table.budget, f"{site.projects_d}/{name}.toml: project.budget"),
     )
+
+
+def home_of(site: Site, name: str, table: ProjectTable) -> tuple[str, str]:
+    """Return where a project lives and where it logs."""
+    root = _clean(table.root) if table.root else f"{site.projects}/{name}"
+    return root, _clean(table.logs) if table.logs else f"{site.logs}/{name}"
 
 
 def _log_total(name: str, table: ProjectTable) -> int:

@@ -42,7 +42,9 @@ MemoryField = Annotated[
 ]
 SoftMemoryField = Annotated[
     int | str | None,
-    Meta(description="Memory from which on it is stopped gently and started again: less than `memory`."),
+    Meta(
+        description="Memory from which on it is stopped gently and started again: less than `memory`. Schedules, and workers of supervisor: from which on the kernel slows it down."
+    ),
 ]
 CpuField = Annotated[
     int | str | None, Meta(description='CPU time in percent of one core: 50 or "50%" is half a core.')
@@ -61,7 +63,9 @@ NiceField = Annotated[
 ]
 WeightField = Annotated[
     Annotated[int, Meta(ge=1, le=10_000)] | None,
-    Meta(description="Its share of the disk, 1 to 10000; everything else has 100."),
+    Meta(
+        description="Its share of the disk, 1 to 10000; everything else has 100. Only disks with the scheduler bfq, or with iocost, go by it."
+    ),
 ]
 IsolationField = Annotated[
     IsolationLevel | None,

@@ -68,6 +68,14 @@ class LogDirectory:
         """Return the generations of a log's backups."""
         return {found for other, found, _ in self._logs({name}) if other == name and found}
 
+    def has_file(self, name: str) -> bool:
+        """Tell whether a name is that of a regular file: others may have put a directory or a link there."""
+        try:
+            facts = os.stat(name, dir_fd=self.descriptor(), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(facts.st_mode)
+
     def is_due(self, total_bytes: int) -> bool:
         """Tell whether it is time to look at the total."""
         return 0 < total_bytes <= self.grown * _LOOKS_A_TOTAL
@@ -92,7 +100,7 @@ class LogDirectory:
                     yield entry.name, 0, entry
                     continue
                 name, _, number = entry.name.rpartition(".")
-                if name in names and number.isascii() and number.isdigit() and str(int(number)) == number:
+                if name in names and _is_generation(number):
                     yield name, int(number), entry
 
     def _open(self) -> None:
@@ -108,6 +116,11 @@ class LogDirectory:
         with beneath(parent) as descriptor, contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o750, dir_fd=descriptor)
             log.info("made the log directory %s", self.path, extra={"event": "log_directory_made"})
+
+
+def _is_generation(number: str) -> bool:
+    """Tell whether it is the end of a backup's name: not `0`, which stands for the log itself, nor `01`."""
+    return number.isascii() and number.isdigit() and number[0] != "0"
 
 
 def _opened(path: str) -> int:

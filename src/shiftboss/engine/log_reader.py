@@ -59,8 +59,8 @@ def as_text(line: bytes) -> str:
 
 
 def _backwards(directory: LogDirectory, name: str) -> Iterator[bytes]:
-    parts = [name, *(f"{name}.{number}" for number in sorted(directory.generations(name)))]
-    for part in parts:
+    backups = [f"{name}.{number}" for number in sorted(directory.generations(name))]
+    for part in (name, *filter(directory.has_file, backups)):
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(part, _READ, dir_fd=directory.descriptor())
             try:

@@ -6,7 +6,7 @@ Time goes on only when something sleeps.
 """
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -187,6 +187,7 @@ class FakeProcesses:
         self.offered = Ground(v2=frozenset({"memory", "cpu", "pids", "io"}))
         self.others: list[Running] = []
         self.confined: dict[str, LaunchedFacts] = {}
+        self.orphans: dict[str, int] = {}
 
     def working_directory(self, pid: int) -> str | None:
         return self.directories.get(pid) or self._living().get(pid)
@@ -208,6 +209,10 @@ class FakeProcesses:
     def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
         """Return what was put in."""
         return self.confined.get(f"{project}/{unit}:{process}")
+
+    def end_launched(self, addresses: Iterable[str], stop_signal: str, pid: int) -> tuple[int, ...]:
+        """End what is among `orphans`."""
+        return tuple(self.orphans.pop(address) for address in addresses if address in self.orphans)
 
     def launcher(self, *, as_root: bool) -> tuple[str, ...]:
         return ("/opt/shiftboss/bin/python", "-I", "-S", "/opt/shiftboss/launcher/main.py")

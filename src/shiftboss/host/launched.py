@@ -1,8 +1,13 @@
 """What is known of what the launcher started: by the cgroups of a worker, by the process that watches over a run."""
 
+import os
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from shiftboss.confine import limits, usage
+from shiftboss.confine.remains import end_groups
+from shiftboss.core.errors import HostError
 from shiftboss.core.facts import LaunchedFacts, Launcher, ProcessUse
 
 
@@ -13,6 +18,25 @@ def read_launched(slot: str, pid: int) -> LaunchedFacts | None:
         return None
     killed = usage.read_killed(directories)
     return LaunchedFacts(_use(pid, directories) if pid else ProcessUse(), *killed)
+
+
+def end_launched(addresses: Iterable[str], stop_signal: str, pid: int) -> tuple[int, ...]:
+    """End what processes that have stopped left in their cgroups, and remove those; return the pids there were."""
+    if os.geteuid():  # without root the launcher makes none: a project of that name is another one
+        return ()
+    slots = [f"{limits.LAUNCHER_TREE}/{address.replace(':', '.')}" for address in addresses]
+    groups = [directories for slot in slots if (directories := limits.find(slot, pid))]
+    found = tuple(member for directories in groups for member in limits.members(directories))
+    left = end_groups(groups, getattr(signal, f"SIG{stop_signal}", signal.SIGTERM))
+    if left:
+        pids = ", ".join(str(member) for directories in left for member in limits.members(directories))
+        raise HostError(
+            f"cannot end what was left behind: pid {pids or 'unknown'} outlives even KILL",
+            hint="It waits for the kernel, perhaps for a disk or a network file system: see ps -o pid,stat,wchan.",
+        )
+    for project in {os.path.dirname(path) for directories in groups for path in directories}:
+        limits.remove([project])
+    return found
 
 
 def _use(pid: int, directories: list[str]) -> ProcessUse:

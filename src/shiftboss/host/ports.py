@@ -3,7 +3,7 @@
 Every method raises HostError (with a hint) where the machine refuses; OSError does not leave this room.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -253,6 +253,13 @@ class Processes(Protocol):
 
     def launched(self, project: str, unit: str, process: int, pid: int) -> LaunchedFacts | None:
         """Return what is known of a process that the launcher started (`pid` 0: it has ended), None for nothing."""
+        ...
+
+    def end_launched(self, addresses: Iterable[str], stop_signal: str, pid: int) -> tuple[int, ...]:
+        """End what processes (`myapp/queue:1`) that have stopped left in their cgroups; return the pids there were.
+
+        `stop_signal` (without SIG) first, KILL after 5 s. `pid` is Supervisor's. HostError for what outlives that.
+        """
         ...
 
     def launcher(self, *, as_root: bool) -> tuple[str, ...]:

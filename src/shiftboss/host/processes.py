@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from shiftboss.core.facts import LaunchedFacts, Launcher, Listener, Running, Usage
 from shiftboss.core.limits import Ground
@@ -42,6 +42,11 @@ class RealProcesses:
         from shiftboss.host.launched import read_launched
 
         return read_launched(f"{project}/{unit}.{process}", pid)
+
+    def end_launched(self, addresses: Iterable[str], stop_signal: str, pid: int) -> tuple[int, ...]:
+        from shiftboss.host.launched import end_launched
+
+        return end_launched(addresses, stop_signal, pid)
 
     def launcher(self, *, as_root: bool) -> tuple[str, ...]:
         from shiftboss.host.own_code import launcher_command

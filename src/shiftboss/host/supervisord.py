@@ -43,7 +43,7 @@ class Supervisord:
         """Return version, uid and all processes, sorted by group and name."""
         pid, processes = self._call("getPID"), self._call("getAllProcessInfo")
         ordered = sorted((_process(told) for told in processes), key=lambda p: (p.group, p.name))
-        return SupervisorFacts(self._version, _uid_of(int(pid)), tuple(ordered))
+        return SupervisorFacts(self._version, _uid_of(int(pid)), tuple(ordered), int(pid))
 
     def reread(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         """Let it read its files again; return names of groups (added, changed, removed). Nothing is applied."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from shiftboss.backends.supervisor_live import number_of
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.plan import (
     Action,
@@ -23,6 +24,7 @@ from shiftboss.core.plan import (
 from shiftboss.core.spec import Account, Site
 from shiftboss.host.machine import Machine
 from shiftboss.host.ports import Engine, Supervisor
+from shiftboss.setup.control import tell_ended
 from shiftboss.setup.file_changes import FileAction, FileChanges, require_unchanged, staged
 from shiftboss.setup.live import START_HINT
 from shiftboss.setup.progress import Progress
@@ -225,13 +227,17 @@ class _Turnover:
     supervisor: Supervisor
     progress: Progress
     _deadlines: dict[str, float] = field(default_factory=dict)
+    _stopped: dict[str, list[str]] = field(default_factory=dict)
 
     def stop(self, groups: Iterable[UpdateGroup]) -> None:
         """Ask all groups that change or go to stop; their programs get their full stop wait, side by side."""
-        known = {process.group for process in self.supervisor.facts().processes}
+        known: dict[str, list[int]] = {}
+        for process in self.supervisor.facts().processes:
+            known.setdefault(process.group, []).append(number_of(process) or 0)
         for group in groups:
             if group.change != "add" and group.group in known:
                 self.supervisor.stop_group(group.group)
+                self._stopped[group.group] = [f"{group.target}:{n}" for n in known[group.group] if n]
                 wait = group.stop_wait_seconds + _STOP_MARGIN_SECONDS
                 self._deadlines[group.group] = self.machine.clock.monotonic() + wait
 
@@ -241,8 +247,15 @@ class _Turnover:
             self._wait_until_stopped(group)
             self.supervisor.remove_group(group.group)
             self.progress.step(f"stopped {group.target}")
+            self._end_left(group)
         if group.change != "remove":
             self.supervisor.add_group(group.group)
+
+    def _end_left(self, group: UpdateGroup) -> None:
+        """End what its processes left running: how they are to be stopped is not known any more."""
+        pid = self.supervisor.facts().pid
+        ended = self.machine.processes.end_launched(self._stopped[group.group], "TERM", pid)
+        tell_ended(self.progress, group.target, ended)
 
     def _wait_until_stopped(self, group: UpdateGroup) -> None:
         while alive := self._alive(group.group):

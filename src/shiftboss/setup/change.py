@@ -28,6 +28,7 @@ from shiftboss.setup.apply import perform, refuse_conflicts
 from shiftboss.setup.backend_choice import choose_backend
 from shiftboss.setup.catalog import Catalog, Entry, make_entry, project_path
 from shiftboss.setup.file_changes import mode_of
+from shiftboss.setup.outlying import plan_outlying
 from shiftboss.setup.prepare import Planner
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.requests import Request, edited
@@ -102,7 +103,8 @@ def prepare_requests(
     plan = planner.plan(resolved.project, resolved.units, override)
     asked = tuple(resolved.unit(request.name) for request in requests)
     own = _own_file(machine, catalog, name, path, text)
-    return Change(planner.site, (resolved,), asked, merge((pins, own, plan)))
+    outlying = plan_outlying(machine, site, catalog, name, entry.tables)
+    return Change(planner.site, (resolved,), asked, merge((pins, own, outlying, plan)))
 
 
 def _pin_backends(machine: Machine, site: Site, projects: Sequence[ProjectFile]) -> tuple[Site, Plan]:
@@ -118,7 +120,8 @@ def _pin_backends(machine: Machine, site: Site, projects: Sequence[ProjectFile])
         return site, Plan()
     before = machine.files.read(site.config_file)
     text = edit.set_keys(before or "", "backend", dict(chosen))
-    write = WriteFile("config.toml", site.config_file, text, before, mode_of(machine.files, site.config_file))
+    mode = mode_of(machine.files, site.config_file, 0o644)  # guests read where to ask
+    write = WriteFile("config.toml", site.config_file, text, before, mode)
     pinned = replace(
         site,
         worker_backend=chosen.get("workers", site.worker_backend),
@@ -186,7 +189,8 @@ def prepare_apply(
             resolved.append(taken.resolved)
             plans.append(taken.plan)
             errors += taken.errors
-    return Change(planner.site, tuple(resolved), (), merge((pins, *plans)), tuple(errors))
+    outlying = plan_outlying(machine, site, catalog)
+    return Change(planner.site, tuple(resolved), (), merge((pins, outlying, *plans)), tuple(errors))
 
 
 def prepare_removal(
@@ -205,7 +209,8 @@ def prepare_removal(
     project = forgotten_project(machine, site, name, entry.tables)
     if unit is None:
         own = Plan(actions=(RemoveFile(name, entry.path, entry.text), *forgotten_offer(machine, site, name)))
-        return Change(planner.site, (), (), merge((own, planner.plan(project, (), override))))
+        outlying = plan_outlying(machine, site, catalog, name)
+        return Change(planner.site, (), (), merge((own, planner.plan(project, (), override), outlying)))
     begun = any(action.target == address(name, unit) for action in left_over.actions)
     text = entry.text if begun else _without(entry, name, unit)
     left = make_entry(machine.files, site, name, entry.path, text)

@@ -59,6 +59,15 @@ def stop(
     _wait_until_gone(machine, site, chosen, progress)
     for selection in chosen:
         progress.step(f"stopped {', '.join(selection.addresses)}")
+    for selection in chosen:
+        live = live_workers(machine, site, selection.worker.backend)
+        tell_ended(progress, selection.worker.address, live.end_left(selection.worker, selection.processes))
+
+
+def tell_ended(progress: Progress, whose: str, pids: tuple[int, ...]) -> None:
+    """Say what had outlived its worker and was ended."""
+    if pids:
+        progress.step(f"ended what {whose} had left running (pid {', '.join(map(str, pids))})")
 
 
 def restart(

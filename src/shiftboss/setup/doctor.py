@@ -14,6 +14,7 @@ from shiftboss.core.doctor_paths import path_findings
 from shiftboss.core.doctor_service import Services, service_findings
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.facts import PathFacts
+from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
@@ -189,8 +190,19 @@ def _services(machine: Machine, site: Site, catalog: Catalog, name: str | None) 
         else {},
         own=dict(_own(machine, site, catalog)),
         own_uid=machine.accounts.own().uid,
-        secret=site.config_file if site.supervisor.password else "",
+        secrets=dict(_secrets(site, catalog)),
     )
+
+
+def _secrets(site: Site, catalog: Catalog) -> Iterator[tuple[str, str]]:
+    """Yield our files that hold what not everybody should read, and what that is."""
+    if site.supervisor.password:
+        yield site.config_file, "a password"
+    for entry in catalog.entries.values():
+        own = entry.own
+        of_workers = any(worker.environment for worker in own.workers.values())
+        if own.project.environment or of_workers or any(s.environment for s in own.schedules.values()):
+            yield entry.path, "variables of programs"
 
 
 def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -204,7 +216,8 @@ def _down(machine: Machine, site: Site, used: Iterable[str]) -> Iterator[tuple[s
 
 
 def _own(machine: Machine, site: Site, catalog: Catalog) -> Iterator[tuple[str, PathFacts]]:
-    places = (site.config_file, os.path.dirname(site.config_file), site.projects_d, site.state, site.run)
+    etc, outlying = os.path.dirname(site.config_file), outlying_path(site)
+    places = (site.config_file, etc, site.projects_d, site.state, site.run, outlying)
     decisive = (manifest_directory(site), accepted_directory(site), *orders_directories(site))
     of_projects = (
         path

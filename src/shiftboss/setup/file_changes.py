@@ -17,7 +17,7 @@ from shiftboss.host.interrupts import uninterrupted
 from shiftboss.host.ports import Files
 
 FileAction = WriteFile | RemoveFile
-_NEW_MODE, _KEPT_MODE, _PRIVATE_MODE = 0o644, 0o600, 0o700
+_KEPT_MODE, _PRIVATE_MODE = 0o600, 0o700
 
 
 def accepted_directory(site: Site) -> str:
@@ -136,7 +136,10 @@ class FileChanges:
         del places[path]
 
 
-def mode_of(files: Files, path: str) -> int:
-    """Return the mode that a file of ours keeps when its text changes: its present one, 0644 for a new file."""
+def mode_of(files: Files, path: str, new: int = 0o600) -> int:
+    """Return the mode that a file keeps when its text changes; `new` if there is none yet.
+
+    A project file holds commands and variables, which may be secrets: a new one is for its owner alone.
+    """
     facts = files.stat(path)
-    return _NEW_MODE if facts is None else facts.mode
+    return new if facts is None else facts.mode

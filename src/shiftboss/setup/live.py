@@ -11,7 +11,7 @@ from shiftboss.backends import supervisor as supervisor_backend
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineUnit
 from shiftboss.core.isolation import needs_launcher
-from shiftboss.core.limits import Ground, ground_of
+from shiftboss.core.limits import Ground, ground_of, launcher_ground
 from shiftboss.core.names import address
 from shiftboss.core.spec import Site, Unit, Worker
 from shiftboss.core.status import ProcessStatus
@@ -41,6 +41,10 @@ class LiveWorkers(Protocol):
 
     def restart(self, worker: Worker, process: int) -> bool:
         """Ask for a process to be replaced; False: this backend must be asked to stop it and then to start it."""
+        ...
+
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """End what stopped processes left running, and return the pids; HostError for what does not end."""
         ...
 
     def troubles(self) -> tuple[str, ...]:
@@ -97,13 +101,20 @@ class SupervisorLive:
         """Supervisor knows only stop and start."""
         return False
 
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """Look into the cgroups of a worker that the launcher started; Supervisor knows of its process group only."""
+        if not needs_launcher(worker):
+            return ()
+        ended = [address(worker.project.name, worker.name, process) for process in processes]
+        return self._processes.end_launched(ended, worker.stop.signal, self._supervisor.facts().pid)
+
     def troubles(self) -> tuple[str, ...]:
         """Supervisor tells none."""
         return ()
 
     def ground(self, found: Ground) -> Ground:
-        """Nobody watches there."""
-        return replace(found, watched=False)
+        """Return what the launcher will find."""
+        return launcher_ground(found)
 
 
 class NativeLive:
@@ -142,6 +153,10 @@ class NativeLive:
         """Replace a process."""
         self._engine.restart(address(worker.project.name, worker.name, process))
         return True
+
+    def end_left(self, worker: Worker, processes: Iterable[int]) -> tuple[int, ...]:
+        """Keeper and engine do that themselves."""
+        return ()
 
     def troubles(self) -> tuple[str, ...]:
         """Return what the engine and the logs of the workers suffer from, as of the last `statuses`."""

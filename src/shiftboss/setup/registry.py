@@ -9,13 +9,14 @@ from msgspec import Struct
 from shiftboss.core.config import project_file
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.names import check_name
-from shiftboss.core.plan import Action, CreateUser, FurnishDirectory, Plan, RemoveFile, WriteFile
+from shiftboss.core.plan import Action, CreateUser, FurnishDirectory, Plan, RemoveFile, WriteFile, merge
 from shiftboss.core.resolve import project_user
 from shiftboss.core.spec import Account, Site
 from shiftboss.host.machine import Machine
 from shiftboss.setup import edit
 from shiftboss.setup.catalog import Catalog, load_catalog, project_path
 from shiftboss.setup.file_changes import mode_of
+from shiftboss.setup.outlying import plan_outlying
 
 # closed to others: the web server's user is let in by making it a member of the project's group
 _CODE_MODE, _SHARED_MODE, _LOGS_MODE = 0o750, 0o2770, 0o2750
@@ -54,10 +55,11 @@ def register(machine: Machine, site: Site, catalog: Catalog, wanted: Registratio
         _require_user(machine, user, wanted.name)
         made = ()
     text = edit.set_keys(text, "project", {"user": user})
+    outlying = plan_outlying(machine, site, catalog, wanted.name, project_file(text, path))
     if text == before:
-        return Plan(actions=made)
+        return merge((Plan(actions=made), outlying))
     write = WriteFile(wanted.name, path, text, before, mode_of(machine.files, path))
-    return Plan(actions=(*made, write))
+    return merge((Plan(actions=(*made, write)), outlying))
 
 
 def _require_directory(machine: Machine, root: str, name: str) -> None:
@@ -179,7 +181,7 @@ def next_step(machine: Machine, site: Site, name: str) -> str:
     return f"deploy a release and let {current} lead to it, then: shiftboss setup {name}"
 
 
-def forget(catalog: Catalog, name: str) -> Plan:
+def forget(machine: Machine, site: Site, catalog: Catalog, name: str) -> Plan:
     """Return the plan that removes the file of a project that runs nothing any more; UserError if it still does."""
     entry = catalog.require(name)
     units = [*entry.tables.workers, *entry.tables.schedules]
@@ -188,4 +190,5 @@ def forget(catalog: Catalog, name: str) -> Plan:
             f"project {name} still has units: {', '.join(units)}",
             hint=f"Remove them with it: shiftboss remove {name}",
         )
-    return Plan(actions=(RemoveFile(name, entry.path, entry.text),))
+    own = Plan(actions=(RemoveFile(name, entry.path, entry.text),))
+    return merge((own, plan_outlying(machine, site, catalog, name)))

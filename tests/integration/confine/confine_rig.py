@@ -134,7 +134,9 @@ def world(**budget: Any) -> Iterator[World]:
     first = random.randrange(200_000, 900_000, 2)
     names = [f"{who}{secrets.token_hex(3)}" for who in ("mine", "victim")]
     projects = [_project(top, name, first + n) for n, name in enumerate(names)]
-    site = Site("", "", "", "", str(top / "projects"), str(top / "logs"), "{project}", True)
+    state = top / "state"
+    state.mkdir(mode=0o755)
+    site = Site("", "", str(state), "", str(top / "projects"), str(top / "logs"), "{project}", True)
     mine = _with_budget(projects[0], Limits(**budget))
     made = World(top, mine, projects[1], site)
     try:

@@ -9,12 +9,16 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confine_rig import DEADLINE, PYTHON, World, world
+from msgspec.structs import replace
 from tests.waiting import wait_until
 
+from shiftboss.core.isolation import outlying_path
+from shiftboss.core.outlying import Home, outlying_text
 from shiftboss.core.spec import Limits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
@@ -82,6 +86,75 @@ def test_ones_own_files_are_there(made: World, level: str) -> None:
     ]
 
 
+def place(made: World, name: str, owner: int) -> str:
+    """Make a directory of a project outside of the layout, with a file that everybody may read."""
+    directory = made.top / "elsewhere" / name
+    directory.mkdir(parents=True)
+    (directory / ".env").write_text(f"SECRET={name}")
+    for path in (directory.parent, directory, directory / ".env"):
+        os.chown(path, owner, owner)
+    return str(directory)
+
+
+def register(made: World, *homes: Home) -> None:
+    """Write the list as commands of ours do when a project is registered."""
+    Path(outlying_path(made.site)).write_text(outlying_text(made.site, homes, "", ()))
+
+
+def test_a_project_that_comes_later_and_outside_of_the_layout_is_hidden_at_the_next_start(
+    made: World,
+) -> None:
+    """The orders are the same before and after: nobody is restarted for it."""
+    root = place(made, "web", made.victim.account.uid)
+    read = f"open({root + '/.env'!r}).read()"
+    made.order(made.confined(PYTHON, "-I", "-c", attempts(read), level="standard"))
+    orders = (made.top / "orders" / f"{made.mine.name}.json").read_bytes()
+    assert launched(made) == ["SECRET=web"]
+    register(made, Home("web", root, f"{root}/logs"), Home("mine", made.mine.root, made.mine.logs))
+    assert launched(made) == ["FileNotFoundError"]
+    assert (made.top / "orders" / f"{made.mine.name}.json").read_bytes() == orders
+
+
+def launched(made: World) -> object:
+    finished = subprocess.run(made.command(), capture_output=True, timeout=DEADLINE, check=False)
+    assert finished.returncode == 0, finished.stderr.decode()
+    return json.loads(finished.stdout)
+
+
+def test_a_project_around_ones_own_is_hidden_but_for_ones_own(made: World) -> None:
+    neighbour = made.top / "projects" / made.mine.name / "shared" / "guest"
+    neighbour.mkdir()
+    (neighbour / ".env").write_text("SECRET=guest")
+    inner = place(made, "shop/app", made.mine.account.uid)
+    place(made, "shop/other", made.victim.account.uid)
+    made.mine = replace(made.mine, logs=inner)
+    around = Home("around", str(made.top / "elsewhere"), made.victim.logs)
+    register(made, around, Home("guest", str(neighbour), "/g"), Home("mine", made.mine.root, inner))
+    tries = attempts(
+        f"os.listdir({str(made.top / 'elsewhere/shop')!r})",
+        "open('../../.env').read()",
+        f"open({inner + '/.env'!r}).read()",
+        f"open({inner + '/own.log'!r}, 'w').write('x')",
+        f"os.listdir({str(neighbour)!r})",
+    )
+    assert made.answer(tries, level="standard") == [
+        ["app"],
+        f"SECRET={made.mine.name}",
+        "SECRET=shop/app",
+        1,
+        [],
+    ]
+
+
+def test_a_link_in_the_place_of_an_outlying_project_covers_nothing_else(made: World) -> None:
+    root = Path(place(made, "web", made.victim.account.uid))
+    shutil.rmtree(root)
+    root.symlink_to("/usr")
+    os.chown(root, made.victim.account.uid, -1, follow_symlinks=False)
+    register(made, Home("web", str(root), "/nowhere/logs"))
+    assert made.answer(attempts("os.path.isdir('/usr/bin')"), level="standard") == [True]
+
+
 def test_a_new_release_is_seen_and_a_new_project_is_not(made: World) -> None:
     follow = """
 import os, sys
@@ -114,11 +187,12 @@ def deploy(made: World, version: str) -> None:
 
 def test_what_hides_cannot_be_taken_off_in_a_namespace_of_ones_own(made: World) -> None:
     parent, secret = os.path.dirname(made.mine.root), f"{made.victim.root}/.env"
-    script = f"umount {parent}; umount -l {parent}; mount -t tmpfs none /mnt; cat {secret}"
+    script = f"mount -t tmpfs none /mnt && echo root; umount {parent}; umount -l {parent}; cat {secret}"
     program = attempts(
         f"subprocess.run(['unshare', '-Urm', 'sh', '-c', {script!r}], capture_output=True).stdout.decode()"
     )
-    assert made.answer(program, level="standard") == [""]
+    assert made.answer(program) == [f"root\nSECRET={made.victim.name}"]
+    assert made.answer(program, level="standard") == ["root\n"], "it can mount, and takes nothing off"
 
 
 @pytest.fixture(name="other")
@@ -281,17 +355,57 @@ def test_standard_shares_tmp_since_uploads_come_that_way(made: World) -> None:
 
 
 def test_strict_can_write_into_shared_and_logs_only(made: World) -> None:
+    devices = "[name for name in ('mem', 'kmsg', 'vda', 'sda') if os.path.exists(f'/dev/{name}')]"
+    assert made.answer(attempts(devices)) != [[]]
     release = attempts(
         "open('version', 'w')",
         f"os.mkdir({made.mine.root + '/releases/3'!r})",
         f"os.symlink('/etc', {made.mine.root + '/next'!r})",
         "open('/dev/shm/x', 'w').write('x')",
-        "os.path.exists('/dev/mem') or os.path.exists('/dev/vda') or os.path.exists('/dev/kmsg')",
+        devices,
         "open('/dev/null', 'w').write('x')",
         "len(open('/dev/urandom', 'rb').read(8))",
         "os.mknod('/tmp/disk', 0o060600, 1)",
     )
-    assert made.answer(release, level="strict") == [*["OSError"] * 3, 1, False, 1, 8, "PermissionError"]
+    assert made.answer(release, level="strict") == [*["OSError"] * 3, 1, [], 1, 8, "PermissionError"]
+
+
+# as on Linux 5.10, which has no mount_setattr(2): a seccomp filter; and a mount that `hide` will cover
+OLD_KERNEL = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = b"".join(struct.pack("HBBI", *row) for row in (
+    (0x20, 0, 0, 0),  # load the number of the system call
+    (0x15, 0, 1, 442),  # not mount_setattr: skip one
+    (0x06, 0, 0, 0x00050000 | 38),  # ENOSYS
+    (0x06, 0, 0, 0x7FFF0000),  # allow
+))
+buffer = ctypes.create_string_buffer(code, len(code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer)))
+assert not libc.unshare(0x20000)
+assert not libc.mount(b"", b"/", b"", 16384 | 1 << 18, None)
+assert not libc.mount(b"tmpfs", os.fsencode(sys.argv[1]), b"tmpfs", 0, None)
+assert not libc.prctl(22, 2, program, 0, 0), os.strerror(ctypes.get_errno())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_before_linux_5_12_each_mount_is_made_read_only_but_those_that_are_covered(made: World) -> None:
+    tries = attempts(
+        "open('version', 'w')",
+        "open('/dev/shm/x', 'w').write('x')",
+        f"open({made.mine.logs + '/own.log'!r}, 'w').write('x')",
+        "[line for line in open('/proc/self/mountinfo') if ' - tmpfs' not in line and line.split()[5][:2] != 'ro']",
+    )
+    made.order(made.confined(PYTHON, "-I", "-c", tries, level="strict"))
+    before = (PYTHON, "-c", OLD_KERNEL, made.victim.root + "/shared")
+    finished = subprocess.run(made.command(before=before), capture_output=True, timeout=DEADLINE, check=False)
+    assert finished.returncode == 0, finished.stderr.decode()
+    release, shm, log, writable = json.loads(finished.stdout)
+    assert (release, shm, log) == ("OSError", 1, 1)
+    covered = ("/proc", "/dev")  # others lie on the machine's own
+    reachable = [line.split()[4] for line in writable if not line.split()[4].startswith(covered)]
+    assert set(reachable) == {made.mine.logs, f"{made.mine.root}/shared"}
 
 
 def test_a_link_in_the_place_of_shared_opens_nothing(made: World) -> None:

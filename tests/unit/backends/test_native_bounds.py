@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from tests.shop import CONFIG, PROJECT_FILE, QUEUE, Shop
+from tests.shop import CONFIG, PROJECT_FILE, QUEUE, SCHEDULER, Shop
 
 from shiftboss.core.limits import Ground, limits_of
 from shiftboss.core.spec import Limits
@@ -36,7 +36,7 @@ def test_a_worker_is_isolated_by_default_and_has_no_limits() -> None:
     assert made.umask == 0o027
     assert made.rlimits == {"CORE": (0, 0)}
     assert [row[0] for row in made.confinement.steps] == [
-        "oom_score", "mounts", "hide", "hide", "proc", "no_new_privs",
+        "oom_score", "mounts", "hide", "hide", "outlying", "proc", "no_new_privs",
     ]  # fmt: skip
     assert limits_of(made) == Limits()
 
@@ -112,6 +112,26 @@ def test_the_budget_of_a_project_is_told_once_and_is_in_the_status_of_each_worke
     shop.set_up(QUEUE)
     [worker] = report(shop.machine, shop.site, _resolved(shop)).projects[0].workers
     assert [(x.limit, x.value, x.held_by) for x in worker.limits] == [("budget memory", "1G", "cgroup v2")]
+
+
+@pytest.mark.parametrize(
+    ("workers", "schedules"), [("supervisor", "cron"), ("supervisor", "native"), ("native", "cron")]
+)
+def test_where_nobody_starts_it_afresh_the_plan_says_so_once(workers: str, schedules: str) -> None:
+    shop = Shop()
+    shop.machine.files.write(CONFIG, f'[backend]\nworkers = "{workers}"\nschedules = "{schedules}"\n')
+    soft: dict[str, str | int] = {"memory_soft": "200M"}
+    requests = (replace(QUEUE, memory_soft="200M"), replace(SCHEDULER, settings=soft))
+
+    change = shop.set_up(*requests)
+
+    slowed = "held by cgroup v2: nobody starts it afresh there: the kernel slows it down from here on"
+    queue = "held by engine" if workers == "native" else slowed
+    assert sorted(note for note in change.plan.notes if "memory_soft" in note) == [
+        f"shop/queue: memory_soft 200M, {queue}",
+        f"shop/scheduler: memory_soft 200M, {slowed}",
+    ]
+    assert not [note for note in shop.prepared(*requests).plan.notes if "memory_soft" in note]
 
 
 def _resolved(shop: Shop) -> list[Resolved]:

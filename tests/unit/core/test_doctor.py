@@ -276,7 +276,7 @@ def test_other_services_and_our_own_files() -> None:
     own = {"/etc/x.toml": PathFacts(0, 0, 0o644, "file"), "/etc/p": PathFacts(0, 50, 0o775, "directory"),
            "/etc/q": PathFacts(7, 0, 0o755, "directory")}  # fmt: skip
     seen = Services(frozenset({"cron"}), "/s", "1", down={"cron": "no cron"}, at_boot={"cron": False}, own=own,
-                    secret="/etc/x.toml")  # fmt: skip
+                    secrets={"/etc/x.toml": "a password"})  # fmt: skip
     assert [f.code for f in service_findings(seen)] == [
         "cron-down",
         "not-at-boot",

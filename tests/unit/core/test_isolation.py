@@ -22,7 +22,7 @@ from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worke
 SITE = Site(
     config_file="",
     projects_d="",
-    state="",
+    state="/var/lib/shiftboss",
     run="",
     projects="/infra/projects",
     logs="/infra/logs/projects",
@@ -52,7 +52,8 @@ def test_none_does_nothing() -> None:
 
 def test_standard_hides_others_and_forbids_new_privileges() -> None:
     found = steps(Isolation(), "standard", places(SHOP, SITE))
-    assert found == (("oom_score", "200"), ("mounts",), *HIDDEN, ("proc",), ("no_new_privs",))
+    outlying = ("outlying", "/var/lib/shiftboss/outlying", SHOP.root, SHOP.logs, ACCOUNT.home)
+    assert found == (("oom_score", "200"), ("mounts",), *HIDDEN, outlying, ("proc",), ("no_new_privs",))
 
 
 def test_strict_adds_to_standard() -> None:
@@ -98,6 +99,19 @@ def test_a_system_directory_is_not_hidden_and_that_is_said() -> None:
     assert shortfalls(worker(project=shop), SITE, "standard", Ground()) == (
         "what else is in /srv is not hidden: more than projects lives there",
         "what else is in /var/log is not hidden: more than projects lives there",
+    )
+
+
+@pytest.mark.parametrize("home", ["/", "/var"])
+def test_a_home_that_holds_the_system_does_not_keep_everything_visible(home: str) -> None:
+    account = Account("daemon", 1, 1, "daemon", home)
+    assert places(Project("shop", SHOP.root, SHOP.logs, account), SITE).parents == places(SHOP, SITE).parents
+
+
+def test_a_layout_that_is_a_directory_of_the_project_itself_is_said_not_to_be_hidden() -> None:
+    shop = Project("shop", "/infra/projects", "/infra/logs/projects/shop", ACCOUNT)
+    assert shortfalls(worker(project=shop), SITE, "standard", Ground()) == (
+        "what else is in /infra/projects is not hidden: it is a directory of shop",
     )
 
 

@@ -1,5 +1,6 @@
 """Limits of a unit and what they become: values of cgroup v2 and v1, rlimits, and words about who holds them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from shiftboss.core.limits import (
     fallbacks,
     ground_of,
     holdings,
+    launcher_ground,
     rlimits,
     size_text,
     v1_values,
@@ -120,6 +122,37 @@ def test_what_does_not_hold_as_wished_is_said() -> None:
     assert found["memory"].words == "each process may have 256M for itself: there is no memory cgroup"
     assert found["memory_soft"].words == "nobody watches its memory on this backend"
     assert holdings(Limits(nice=-5), Ground(root=False))[0].words == "only root can raise a priority"
+
+
+@pytest.mark.parametrize(
+    ("disks", "by", "words"),
+    [
+        (None, "cgroup v2", "only on disks with the scheduler bfq, or with iocost"),
+        (frozenset({"sdb", "sda"}), "cgroup v2", "only on sda, sdb"),
+        (
+            frozenset(),
+            "nobody",
+            "the share 50 of the disk is not held: no disk has the scheduler bfq, or iocost",
+        ),
+    ],
+)
+def test_a_share_of_the_disk_holds_only_where_a_disk_goes_by_weights(
+    disks: frozenset[str] | None, by: str, words: str
+) -> None:
+    """The kernel takes the number anywhere."""
+    [row] = holdings(Limits(io_weight=50), Ground(v2=EVERYTHING, weighing=disks))
+    assert (row.by, row.words) == (by, words)
+
+
+def test_for_the_launcher_nobody_watches_and_the_top_of_the_hierarchy_counts() -> None:
+    soft = Limits(memory_bytes=1 << 28, memory_soft_bytes=1 << 27)
+    rows = holdings(soft, launcher_ground(Ground(v2=EVERYTHING)))
+    assert [(row.limit, row.by, row.words) for row in rows] == [
+        ("memory", "cgroup v2", ""),
+        ("memory_soft", "cgroup v2", "nobody starts it afresh there: the kernel slows it down from here on"),
+    ]
+    [memory, _] = holdings(soft, launcher_ground(Ground(v2=EVERYTHING, top=frozenset({"pids"}))))
+    assert memory.by == "rlimit"
 
 
 @given(some_limits, st.sets(st.sampled_from(sorted(EVERYTHING))), st.sets(st.sampled_from(sorted(V1))))

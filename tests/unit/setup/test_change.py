@@ -64,6 +64,14 @@ def test_secrets_in_our_own_files_stay_hidden() -> None:
         assert b"hush" in node.data
 
 
+def test_a_new_project_file_is_for_root_alone() -> None:
+    """It holds commands and variables of one project; the workers of another could read them."""
+    shop = Shop()
+    shop.set_up(QUEUE)
+    modes = {path: node.mode for path, node in shop.machine.files.snapshot().items()}
+    assert (modes[PROJECT_FILE], modes[CONFIG]) == (0o600, 0o644)
+
+
 def test_a_file_written_by_hand_is_applied_on_a_fresh_server() -> None:
     """Editing by hand and `apply` is the same as `setup`, the choice of the backends too."""
     shop = Shop()

@@ -81,6 +81,7 @@ def test_user_group_and_directories_are_created_once() -> None:
         "create /srv/blog/shared (blog_user:blog_user, mode 2770)",
         "create /infra/logs/projects/blog (root:blog_user, mode 2750)",
         "create /etc/shiftboss/projects/blog.toml",
+        "create /var/lib/shiftboss/outlying",
     )
 
     add(shop, wanted)
@@ -131,6 +132,38 @@ def test_only_root_creates_users() -> None:
         register(machine, site, load_catalog(machine.files, site), Registration("blog", create_user=True))
 
 
+def test_a_project_outside_of_the_layout_is_on_the_list_of_what_is_hidden_and_restarts_nobody() -> None:
+    shop = Shop()
+    shop.set_up(QUEUE)
+    listed = f"{shop.site.state}/outlying"
+    assert shop.machine.files.node(listed) is None, "all projects lie in the layout"
+    shop.machine.accounts.add("blog_user", 1600)
+    shop.machine.files.directory("/srv/blog")
+    wanted = Registration("blog", root="/srv/blog", user="blog_user")
+    assert plan_lines(register(shop.machine, shop.site, shop.catalog, wanted))[-1] == f"create {listed}"
+    add(shop, wanted)
+
+    assert "\nblog /srv/blog\n" in shop.machine.files.text(listed)
+    facts = shop.machine.files.stat(listed)
+    assert facts
+    assert facts.mode == 0o600
+    assert shop.prepared_apply("shop").plan.actions == ()
+
+    perform(shop.machine, shop.site, forget(shop.machine, shop.site, shop.catalog, "blog"), shop.told)
+    assert shop.machine.files.node(listed) is None
+
+
+def test_a_file_that_was_written_by_hand_is_listed_by_the_next_command_of_anybody() -> None:
+    shop = Shop()
+    shop.machine.files.write(
+        "/etc/shiftboss/projects/web.toml", '[project]\nroot = "/srv/web"\nlogs = "/var/log"\n'
+    )
+    change = shop.set_up(QUEUE)
+
+    assert change.plan.notes[0] == "not hidden: /var/log of web: more than projects lives there"
+    assert "\nweb /srv/web\n" in shop.machine.files.text(f"{shop.site.state}/outlying")
+
+
 def test_what_a_forgotten_project_leaves_is_told() -> None:
     shop = Shop()
     add(shop, Registration("shop"))
@@ -141,11 +174,11 @@ def test_a_project_is_forgotten_when_it_runs_nothing() -> None:
     shop = Shop()
     shop.set_up(QUEUE)
     with pytest.raises(UserError, match=r"^project shop still has units: queue$") as error:
-        forget(shop.catalog, "shop")
+        forget(shop.machine, shop.site, shop.catalog, "shop")
     assert "shiftboss remove shop" in error.value.hint
 
     shop.remove("queue")
-    perform(shop.machine, shop.site, forget(shop.catalog, "shop"), shop.told)
+    perform(shop.machine, shop.site, forget(shop.machine, shop.site, shop.catalog, "shop"), shop.told)
     assert shop.machine.files.node(PROJECT_FILE) is None
     with pytest.raises(UserError, match="unknown project"):
-        forget(shop.catalog, "shop")
+        forget(shop.machine, shop.site, shop.catalog, "shop")

@@ -1,0 +1,69 @@
+"""Projects that lie outside of the layout: a list of their directories, read at each start and hidden from all others.
+
+It is a file of its own, and units only name it: a project that comes later restarts nobody.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from shiftboss.core.isolation import SHARED_PLACES, is_inside
+from shiftboss.core.spec import Site
+
+_HEADER = """\
+# Directories of projects outside of the layout: hidden from all other projects, from their next start on.
+# Made by shiftboss from the project files; what is changed here is lost.
+"""
+_REASON = "# not hidden: "
+
+
+class Home(NamedTuple):
+    """Where a project lives and logs."""
+
+    project: str
+    root: str
+    logs: str
+
+
+def outlying_text(site: Site, homes: Iterable[Home], before: str, broken: Collection[str]) -> str:
+    """Return the list, with a comment on what cannot be hidden; "" if all projects lie in the layout.
+
+    `before`: its text up to now; what it says of projects whose file is `broken` stays.
+    """
+    known = sorted(homes)
+    lines = [line for line in before.splitlines() if line.partition(" ")[0] in broken]
+    lines += [f"{home.project} {place}" for home in known for place in _outside(site, home, known)]
+    lines += [f"{_REASON}{words}" for words in _open(site, known)]
+    return _HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
+
+
+def unhidden(text: str, before: str) -> tuple[str, ...]:
+    """Return in words what a list cannot hide that the one before did not say."""
+    old = before.splitlines()
+    return tuple(
+        line.removeprefix("# ") for line in text.splitlines() if line.startswith(_REASON) and line not in old
+    )
+
+
+def _outside(site: Site, home: Home, homes: list[Home]) -> Iterator[str]:
+    """Yield the directories of a project that are not hidden with those of the layout: also those inside another's."""
+    layout = {site.projects, site.logs} - SHARED_PLACES
+    others = {place for other in homes if other != home for place in other[1:]}
+    for place in dict.fromkeys(home[1:]):
+        within = any(is_inside(place, above) and place != above for above in layout)
+        nested = any(is_inside(place, other) and place != other for other in others)
+        if (nested or not within) and place not in SHARED_PLACES and place.isprintable():
+            yield place
+
+
+def _open(site: Site, homes: list[Home]) -> Iterator[str]:
+    users: dict[str, list[str]] = {}
+    for home in homes:
+        for place in dict.fromkeys(home[1:]):
+            users.setdefault(place, []).append(home.project)
+    for place, names in sorted(users.items()):
+        if place in SHARED_PLACES:
+            yield f"{place} of {', '.join(names)}: more than projects lives there"
+        elif len(names) > 1:
+            yield f"{place} from {' and '.join(names)}: it is a directory of each of them"
+        elif place in (site.projects, site.logs):
+            yield f"{place} of {names[0]}: other projects live in it"
