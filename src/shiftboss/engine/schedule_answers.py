@@ -33,6 +33,7 @@ def _status(schedules: Schedules, address: str, now: float) -> calls.ScheduleSta
         waiting=sum(o.stage is Stage.WAITING for o in opens),
         paused=track.paused if track else "",
         halted=track.halted if track else "",
+        error=schedules.errors.get(address, ""),
         last=as_occurrence(last, None) if last else None,
     )
 

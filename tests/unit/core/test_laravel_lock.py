@@ -59,8 +59,10 @@ def test_what_a_version_can_do(version: str | None, known: tuple[bool, bool, boo
 
 @pytest.mark.parametrize(
     ("version", "listed"),
-    [("v8.83.26", None), ("10.14.1", None), ("10.15.0", False), ("10.16.0", True), ("12.1.0", True)]
-    + [("dev-main", False), (None, False)],
+    [
+        *(("v8.83.26", None), ("10.14.1", None), ("10.15.0", False), ("10.16.0", True), ("12.1.0", True)),
+        *(("dev-main", False), (None, False)),
+    ],
 )
 def test_tasks_that_repeat_within_the_minute_are_known_of_most_versions(
     version: str | None, listed: bool | None
