@@ -31,6 +31,7 @@ def _status(schedules: Schedules, address: str, now: float) -> calls.ScheduleSta
         next=None if due is None else int(planned_start(terms, due)),
         running=tuple(_open(address, o) for o in opens if o.is_busy),
         waiting=sum(o.stage is Stage.WAITING for o in opens),
+        background=tuple(o.run for o in opens if o.stage is Stage.DETACHED),
         paused=track.paused if track else "",
         halted=track.halted if track else "",
         error=schedules.errors.get(address, ""),
