@@ -49,7 +49,8 @@ def stop_runs(session: Session, targets: Sequence[str]) -> None:
             _wait_until_gone(session, client, schedule)
             session.console.step(_told(schedule))
     if any(map(_runs, before)):
-        session.console.print(f"it runs again when it is due; not so: shiftboss pause {' '.join(targets)}")
+        it = f"{targets[0]} runs" if len(targets) == 1 else "they run"
+        session.console.print(f"{it} again when due; to prevent that: shiftboss pause {' '.join(targets)}")
 
 
 def _runs(schedule: ScheduleStatus) -> list[int]:

@@ -30,6 +30,7 @@ _PROVIDER_LIMIT = 1024 * 1024
 # Lumen's own version says nothing of artisan: that is illuminate/console, which laravel/framework contains
 _FRAMEWORKS = ("laravel/framework", "illuminate/console", "laravel/lumen-framework")
 _RUN = "schedule:run"
+_VERSION_TOLD = re.compile(r"Laravel Framework v?(\d{1,4}\.\d{1,4}[.\w-]{0,20})$")
 _LONGEST_REASON = 200
 _MOST_NAMED = 3
 _CLASS = re.compile(r"\w+(?:\\\w+)+")
@@ -86,17 +87,22 @@ def repeats_inside(machine: Machine, schedule: Schedule) -> str:
 
     Asks artisan, as the project's user, where the version of Laravel does not answer that.
     """
-    project = schedule.project
-    version = framework_version(machine, project)
+    project, unknown = schedule.project, "whether a task inside repeats within the minute is not known"
+    if not has_tasks_inside(schedule):
+        return unknown
+    version = framework_version(machine, project) or _told_version(machine, schedule)
     is_listed = lists_repeats(version)
-    if is_listed is None:
-        return ""
-    if not is_listed or not has_tasks_inside(schedule):
-        return f"whether a task inside repeats within the minute is not known (Laravel {version or '?'})"
+    if not is_listed:
+        return "" if is_listed is None else f"{unknown} (Laravel {version or '?'})"
     listed = _listed(machine, project, _artisan(schedule), version)
-    if isinstance(listed, Finished):
-        return f"whether a task inside repeats within the minute is not known: {_reason(listed)}"
-    return _repeating(listed)
+    return f"{unknown}: {_reason(listed)}" if isinstance(listed, Finished) else _repeating(listed)
+
+
+def _told_version(machine: Machine, schedule: Schedule) -> str | None:
+    """Return the version of Laravel as artisan tells it: not every release has a composer.lock."""
+    ended = _asked(machine, schedule.project, (*_artisan(schedule), "--version", "--no-ansi"))
+    found = _VERSION_TOLD.match(ended.stdout.strip()) if ended.status == 0 else None
+    return found[1] if found else None
 
 
 def _repeating(tasks: Iterable[Task]) -> str:

@@ -86,6 +86,15 @@ def test_one_that_has_them_or_may_have_them_starts_at_second_0_and_the_plan_says
     assert f"shop/scheduler is not spread: {why}{LOST}" in change.plan.notes
 
 
+@pytest.mark.parametrize(
+    ("told", "spread"),
+    [("Laravel Framework 8.83.26\n", True), ("Laravel Framework 10.15.0", False), ("hm", False)],
+)
+def test_artisan_tells_its_version_where_composer_lock_does_not(told: str, spread: bool) -> None:
+    shop = spread_shop("1.0", Finished(0, told), package="some/thing")
+    assert is_spread(shop.prepared_apply("shop")) is spread
+
+
 def test_of_lumen_the_version_of_its_console_counts() -> None:
     shop = spread_shop("v9.52.16", Finished(1), package="illuminate/console")
     assert is_spread(shop.prepared_apply("shop"))
