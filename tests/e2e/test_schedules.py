@@ -112,7 +112,10 @@ def test_why_and_history_tell_of_the_time_that_is_asked_for(project: TestProject
     assert history(project, "--since", "3h")[: len(rows)] == rows
     tomorrow = (fourth + timedelta(days=1)).isoformat()
     assert history(project, "--since", tomorrow) == []
-    assert server.ok("history", name, "--since", tomorrow).stdout.strip() == "Nothing of that kind is remembered."
+    assert (
+        server.ok("history", name, "--since", tomorrow).stdout.strip()
+        == "Nothing of that kind is remembered."
+    )
 
 
 def test_what_cannot_be_is_said_in_one_line(project: TestProject) -> None:

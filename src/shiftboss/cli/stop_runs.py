@@ -27,7 +27,8 @@ def schedules_among(session: Session, targets: Sequence[str]) -> list[str]:
     for text in found:
         if ":" in text:
             raise UserError(
-                f"{text} is no process: a schedule has runs", hint=f"Stop all of them: {text.partition(':')[0]}"
+                f"{text} is no process: a schedule has runs",
+                hint=f"Stop all of them: {text.partition(':')[0]}",
             )
         require_native_schedule(session, text)
     return found
@@ -35,9 +36,7 @@ def schedules_among(session: Session, targets: Sequence[str]) -> list[str]:
 
 def _is_schedule(session: Session, text: str) -> bool:
     target = parse_target(text)
-    return target.unit is not None and isinstance(
-        resolve_target(session, target).unit(target.unit), Schedule
-    )
+    return target.unit is not None and isinstance(resolve_target(session, target).unit(target.unit), Schedule)
 
 
 def stop_runs(session: Session, targets: Sequence[str]) -> None:

@@ -140,7 +140,9 @@ class Database:
             self._until_rows_pruned = occurrences.PRUNE_EVERY
             occurrences.prune_old(connection, time.time())  # noqa: TID251 -- ages in a history are wall time
         self._unpruned.update(row.address for row in written)
-        many = [a for a in {row.address for row in written} if self._unpruned[a] >= occurrences.PRUNE_EACH_EVERY]
+        many = [
+            a for a in {row.address for row in written} if self._unpruned[a] >= occurrences.PRUNE_EACH_EVERY
+        ]
         occurrences.prune_most(connection, many)
         for address in many:
             del self._unpruned[address]

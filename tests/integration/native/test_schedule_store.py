@@ -138,7 +138,9 @@ def test_schedules_go_on_after_their_history_was_torn(share: float) -> None:
         os.truncate(file, max(1, int(file.stat().st_size * share)))
         rig.launch_written()
         began = time.time()
-        until(lambda: [r for r in rig.occurrences() if r.outcome == "ran" and r.due > began], "runs after that")
+        until(
+            lambda: [r for r in rig.occurrences() if r.outcome == "ran" and r.due > began], "runs after that"
+        )
         with rig.client() as client:
             told = "\n".join(client.status().troubles)
         aside = list(rig.engine_state.glob("engine.db.broken-*"))
@@ -158,6 +160,8 @@ def test_schedules_go_on_after_the_latest_of_their_history_was_torn(share: float
         os.kill(old, signal.SIGKILL)
         rig.next_engine(old)
         began = time.time()
-        until(lambda: [r for r in rig.occurrences() if r.outcome == "ran" and r.due > began], "runs after that")
+        until(
+            lambda: [r for r in rig.occurrences() if r.outcome == "ran" and r.due > began], "runs after that"
+        )
         numbers = [row.number for row in rig.occurrences()]
         assert len(numbers) == len(set(numbers))
