@@ -1,7 +1,7 @@
 """Schedules of our own engine as their users meet them: set up, run, looked at, asked why, paused, removed."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -86,6 +86,36 @@ def test_a_paused_schedule_skips_its_times_and_says_by_whom(project: TestProject
     assert "It is paused by root" in server.ok("why", name).stdout
     server.ok("resume", name)
     wait_until(lambda: history(project)[-1]["outcome"] == "ran", 30, what="a run again")
+
+
+def test_why_and_history_tell_of_the_time_that_is_asked_for(project: TestProject) -> None:
+    server, name = project.server, f"{project.name}/tick"
+    server.ok("cron", project.name, "tick", "--every", "1s", "--shell", "--", "echo no space; exit 7")
+    wait_until(lambda: sum(bool(row["outcome"]) for row in history(project)) >= 6, 30, what="six outcomes")
+    server.ok("pause", name)
+    rows = [row for row in history(project) if row["outcome"] == "failed"]
+    fourth = datetime.fromisoformat(str(rows[3]["due"]))
+
+    told = json.loads(server.ok("why", name, fourth.isoformat(), "--json").stdout)
+    assert str(rows[3]["due"]) in [row["due"] for row in told]
+    assert {str(row["due"])[:16] for row in told} == {fourth.isoformat()[:16]}, "those of that minute"
+    for when in (f"{fourth:%H:%M}", f"{fourth:%H:%M:%S}"):
+        said = server.ok("why", name, when).stdout
+        assert f"{fourth:%H:%M:%S}" in said
+        assert "it failed (exit 7; log: no space)" in said
+        assert f"shiftboss logs {name} --run {rows[3]['run']}" in said
+    nothing = server.ok("why", name, "2001-02-03T04:05").stdout
+    assert f"{name} was not due at 2001-02-03 04:05" in nothing
+
+    since = history(project, "--since", fourth.isoformat())
+    assert [row["due"] for row in since][: len(rows) - 3] == [row["due"] for row in rows[3:]]
+    assert history(project, "--since", "3h")[: len(rows)] == rows
+    tomorrow = (fourth + timedelta(days=1)).isoformat()
+    assert history(project, "--since", tomorrow) == []
+    assert (
+        server.ok("history", name, "--since", tomorrow).stdout.strip()
+        == "Nothing of that kind is remembered."
+    )
 
 
 def test_what_cannot_be_is_said_in_one_line(project: TestProject) -> None:

@@ -323,8 +323,8 @@ class OccurrenceRows(Answer, frozen=True):
 class ScheduleStatus(Answer, frozen=True):
     """One schedule. `when`: its times in words; `next`: the next due second, None if the clock makes none.
 
-    `running` and `waiting`: occurrences without an outcome. `paused`: by whom; `halted`: why it was stopped as a
-    runaway; `error`: why the manifest's entry cannot be used. `last`: the latest occurrence with an outcome.
+    `running` and `waiting`: occurrences without an outcome; `background`: runs that have ended and left something
+    that lives on. `paused`: by whom; `halted`: why it was stopped as a runaway; `error`: why the manifest's entry cannot be used. `last`: the latest occurrence with an outcome.
     """
 
     address: str
@@ -336,6 +336,7 @@ class ScheduleStatus(Answer, frozen=True):
     next: int | None = None
     running: tuple[Occurrence, ...] = ()
     waiting: int = 0
+    background: tuple[int, ...] = ()
     paused: str = ""
     halted: str = ""
     error: str = ""

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.native_bounds import bound_notes
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
 from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
+from shiftboss.backends.native_spread import spread_queries, spread_where_it_can
 from shiftboss.core.facts import (
     Answers,
     AskEngine,
@@ -46,12 +49,15 @@ class NativeBackend:
         return True
 
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
-        """Name what `plan` must know: our manifest, the engine, the logs."""
+        """Name what `plan` must know: our manifest, the engine, the logs, what is inside of what is to be spread."""
         manifest = ReadFile(manifest_path(wanted.site, wanted.project.name))
-        return (manifest, AskEngine(), FindGround(), *native_log_queries(wanted, wanted.units))
+        others = (*spread_queries(wanted.units), *native_log_queries(wanted, wanted.units))
+        return (manifest, AskEngine(), FindGround(), *others)
 
     def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
         """Return the actions that make the engine run exactly the wanted workers of this project."""
+        units, unspread = spread_where_it_can(wanted.units, answers)
+        wanted = replace(wanted, units=units)
         logs = plan_native_logs(wanted, wanted.units, answers, override)
         if logs.conflicts:
             return logs
@@ -71,7 +77,7 @@ class NativeBackend:
         assert isinstance(ground, Ground)
         ground = ground_of(ground, facts.controllers if facts else None)
         bounds = Plan(notes=bound_notes(wanted.units, entries, wanted.site, before, ground))
-        return merge((logs, file, bounds, difference.plan()))
+        return merge((logs, file, bounds, difference.plan(), Plan(notes=unspread)))
 
 
 def _entries(unit: Unit, site: Site) -> tuple[Entry, ...]:

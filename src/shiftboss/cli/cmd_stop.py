@@ -4,7 +4,9 @@ import click
 
 from shiftboss.cli import guest
 from shiftboss.cli.session import open_session
+from shiftboss.cli.stop_runs import schedules_among, stop_runs
 from shiftboss.cli.targets import complete_target, selections
+from shiftboss.core.errors import UserError
 from shiftboss.setup import control
 
 
@@ -17,8 +19,22 @@ def command(ctx: click.Context, targets: tuple[str, ...], keep: bool) -> None:
 
     Each gets its own signal and time to finish the job in hand. At the next boot they start again, unless they
     are to be kept stopped.
+
+    Of a schedule (myapp/scheduler) it ends what runs now, with what ended runs left in the background, and skips
+    what waits. It runs again when it is due; `shiftboss pause` prevents that. Backend native only.
     """
     session = open_session(ctx)
+    schedules = schedules_among(session, targets)
+    if schedules and keep:
+        raise UserError(
+            f"--keep is for workers, and {schedules[0]} is a schedule",
+            hint=f"Keep it from running by itself with: shiftboss pause {schedules[0]}",
+        )
+    if schedules:
+        stop_runs(session, schedules)
+    targets = tuple(text for text in targets if text not in schedules)
+    if not targets:
+        return
     if session.is_guest:
         guest.stop(session, targets, keep=keep)
         return

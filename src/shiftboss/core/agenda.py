@@ -355,7 +355,7 @@ class Agenda:
     def _catch_up(self, address: str) -> None:
         terms, track = self._terms[address], self._tracks[address]
         if isinstance(terms.timing, NoTiming):
-            self._apply(address, Removed())
+            self._apply(address, Removed("the schedule was removed, or its entry cannot be read any more"))
             return
         if track.when != timing_text(terms.timing):
             self._retimed(address)

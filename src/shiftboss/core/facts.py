@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from shiftboss.core.spec import Schedule
+
 PathType = Literal["directory", "file", "link", "other"]
 
 
@@ -245,6 +247,12 @@ class FindGround(Struct, frozen=True):
     """Ask what there is to bound and to isolate units. Answer: `core.limits.Ground`."""
 
 
+class FindRepeats(Struct, frozen=True):
+    """Ask whether tasks inside a schedule repeat within its minute. Answer: why they do or may, "" if none does."""
+
+    schedule: Schedule
+
+
 class FindEngineAccount(Struct, frozen=True):
     """Ask as whom the native engine runs. Answer: `EngineAccount`."""
 
@@ -260,6 +268,7 @@ Query = (
     | AskSupervisor
     | AskEngine
     | FindEngineAccount
+    | FindRepeats
     | FindGround
     | FindLauncher
 )

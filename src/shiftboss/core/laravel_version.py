@@ -10,6 +10,7 @@ _HAS_LIST = (8, 19)
 _HAS_CLEAR = (8, 78)
 _TELLS_FAILURES, _TELLS_NO_MORE = (9, 21), (12, 4)
 _HAS_INTERRUPT = (10, 15)
+_HAS_REPEATS, _LISTS_REPEATS = (10, 15), (10, 16)
 _HAS_JSON = (11, 50)
 
 ARTISAN = ("php", "artisan")
@@ -33,6 +34,16 @@ def tells_failures(version: str | None) -> bool | None:
     if _VERSION.match(version or "") is None:
         return None
     return _at_least(version, _TELLS_FAILURES) and not _at_least(version, _TELLS_NO_MORE)
+
+
+def lists_repeats(version: str | None) -> bool | None:
+    """Tell whether `schedule:list` shows which tasks repeat within the minute (10.16); None: no task can (before 10.15).
+
+    False where the version is not known.
+    """
+    if _VERSION.match(version or "") is None:
+        return False
+    return _at_least(version, _LISTS_REPEATS) if _at_least(version, _HAS_REPEATS) else None
 
 
 def interrupt_command(version: str | None, artisan: Sequence[str] = ARTISAN) -> tuple[str, ...] | None:

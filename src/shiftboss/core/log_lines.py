@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 
 from shiftboss.core.errors import UserError
 
@@ -13,12 +13,17 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Read `10m`, `2h`, `3d` (ago), `HH:MM` today or an ISO time; raise UserError if it is none of them."""
+    """Read `10m`, `2h`, `3d` (ago), `HH:MM` (the last time it was that) or an ISO time.
+
+    Raises UserError if it is none of them.
+    """
     try:
         if ago := _AGO.fullmatch(text.strip()):
             return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
-            moment = datetime.fromisoformat(f"{now.date().isoformat()}T{text}")
+            moment = datetime.combine(now.date(), time.fromisoformat(text), now.tzinfo)
+            if moment > now:
+                moment = datetime.combine(now.date() - timedelta(days=1), moment.time(), now.tzinfo)
         else:
             moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):

@@ -19,8 +19,9 @@ class Policy(Struct, frozen=True):
 
     `catch_up`: None is the default, see `schedule_policy.catches_up`. `deadline_seconds`: a start later than
     that after its planned second does not happen (None: the default, see `schedule_policy.latest_start`).
-    `asks_inside`: the command has tasks with times of its own (Laravel), which decides about `spread`.
-    `leaves_background`: what a run leaves behind is meant to live on.
+    `spread` is what holds: the backend takes it from a command whose tasks inside would suffer. `asks_inside`: the
+    command has such tasks, with times of their own (Laravel). `leaves_background`: what a run leaves behind is meant
+    to live on.
     """
 
     overlap: Overlap = "skip"

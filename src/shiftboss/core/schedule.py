@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from shiftboss.core.occurrence import Ending, Occurrence, Result, Stage
 from shiftboss.core.schedule_due import arise, take_due
-from shiftboss.core.schedule_policy import MOST_LANES, RUNAWAY_WINDOW, most_starts
+from shiftboss.core.schedule_policy import MOST_LANES, MOST_RUNS, RUNAWAY_WINDOW, most_starts
 from shiftboss.core.schedule_runs import KILL_MARGIN_SECONDS, TABLE, claim
 from shiftboss.core.schedule_values import (
     Admitted,
@@ -35,7 +35,6 @@ from shiftboss.core.schedule_values import (
     Scene,
     Step,
     StopRuns,
-    SubMinute,
     TimePassed,
     Track,
     conclude,
@@ -45,6 +44,7 @@ from shiftboss.core.schedule_values import (
 )
 
 KILL_AGAIN_SECONDS = 5.0
+_RUNS_NAMED = 5
 
 
 def step(track: Track, event: Event, scene: Scene) -> Step:
@@ -58,8 +58,6 @@ def step(track: Track, event: Event, scene: Scene) -> Step:
             return _paused(track, who, scene)
         case Resumed():
             return replace(track, paused="", halted="", starts=()), ()
-        case SubMinute(known):
-            return replace(track, sub_minute=known), ()
         case RunNow() | StopRuns() | Removed() | Closing():
             return _request(track, event, scene)
         case _:
@@ -72,8 +70,8 @@ def _request(track: Track, event: RunNow | StopRuns | Removed | Closing, scene: 
             return _run_now(track, cause, scene)
         case StopRuns(who):
             return _stop_runs(track, who, scene)
-        case Removed():
-            return _removed(track, scene)
+        case Removed(words):
+            return _removed(track, words, scene)
         case Closing():
             return _closing(track, scene)
 
@@ -105,7 +103,9 @@ def _age(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
             return _too_late(track, occurrence, scene)
         case Stage.RUNNING:
             return _age_run(track, occurrence, scene)
-        case Stage.STOPPING | Stage.LEAVING if (
+        case Stage.DETACHED if occurrence.kill_at is None:
+            return _age_background(track, occurrence, scene)
+        case Stage.STOPPING | Stage.LEAVING | Stage.DETACHED if (
             occurrence.kill_at is not None and scene.now.mono >= occurrence.kill_at
         ):
             again = replace(occurrence, kill_at=scene.now.mono + KILL_AGAIN_SECONDS)
@@ -122,7 +122,7 @@ def _too_late(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
 
 def _age_run(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
     policy, address = scene.terms.policy, scene.terms.address
-    lived = 0.0 if occurrence.since is None else scene.now.mono - occurrence.since
+    lived = _lived(occurrence, scene)
     if policy.timeout_seconds and lived >= policy.timeout_seconds:
         reason = f"it ran longer than {policy.timeout_seconds} s"
         return _halt(track, occurrence, Ending.TIMED_OUT, reason, scene)
@@ -132,18 +132,45 @@ def _age_run(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
     return track, ()
 
 
+def _lived(occurrence: Occurrence, scene: Scene) -> float:
+    return 0.0 if occurrence.since is None else scene.now.mono - occurrence.since
+
+
+def _age_background(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
+    """End what a run has left behind when the run's time is up; its outcome stays what it was."""
+    timeout = scene.terms.policy.timeout_seconds
+    if not timeout or _lived(occurrence, scene) < timeout:
+        return track, ()
+    words = f"what run {occurrence.run} left in the background lived longer than {timeout} s and is ended"
+    track, effects = _halt_background(track, occurrence, scene)
+    return track, (*effects, Alert("failed", scene.terms.address, words))
+
+
+def _halt_background(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
+    """Ask what a run has left behind to end. Nothing of it is told: the run has its outcome."""
+    if occurrence.kill_at is not None:
+        return track, ()
+    halted = replace(occurrence, kill_at=_kill_at(scene))
+    return put(track, halted), (Halt(scene.terms.address, occurrence.lane, occurrence.run),)
+
+
+def _kill_at(scene: Scene) -> float:
+    return scene.now.mono + scene.terms.policy.stop_seconds + KILL_MARGIN_SECONDS
+
+
 def _halt(track: Track, occurrence: Occurrence, ending: Ending, reason: str, scene: Scene) -> Step:
     """Ask a run to end; what it is asked for first decides how it is told."""
+    if occurrence.stage is Stage.DETACHED:
+        return _halt_background(track, occurrence, scene)
     if occurrence.stage not in (Stage.CLAIMED, Stage.RUNNING):
         return track, ()
-    kill_at = scene.now.mono + scene.terms.policy.stop_seconds + KILL_MARGIN_SECONDS
     stopping = replace(
         occurrence,
         stage=Stage.STOPPING,
         ending=ending,
         ending_reason=reason,
         asked_at=scene.now.wall,
-        kill_at=kill_at,
+        kill_at=_kill_at(scene),
     )
     return put(track, stopping), (Halt(scene.terms.address, occurrence.lane, occurrence.run),)
 
@@ -174,9 +201,13 @@ def _meet_one(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
     earlier = [
         o for o in track.opens if o.number < occurrence.number and o.attempt == 1 and _is_ready(o, scene)
     ]
+    overlap = scene.terms.policy.overlap
+    full = _no_room(track) if overlap == "allow" or not others else ""
+    if full:
+        return _crowded(track, occurrence, full, scene)
     if not (others or earlier):
         return track, ()
-    match scene.terms.policy.overlap:
+    match overlap:
         case "skip" if others:
             return conclude(track, occurrence, Result("skipped", f"overlap: {_obstacle(others[0])}"), scene)
         case "queue" if earlier:
@@ -184,9 +215,6 @@ def _meet_one(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
             return conclude(track, occurrence, Result("skipped", reason), scene)
         case "replace":
             return _replace(track, occurrence, [*others, *earlier], scene)
-        case "allow" if _free_lane(track) is None:
-            reason = f"overlap: {MOST_LANES} runs of it live already"
-            return conclude(track, occurrence, Result("skipped", reason), scene)
         case _:
             return track, ()
 
@@ -208,6 +236,35 @@ def _replace(track: Track, newer: Occurrence, others: list[Occurrence], scene: S
     return in_turn(track, [o for o in others if o.number < newer.number], give_way, scene)
 
 
+def _no_room(track: Track) -> str:
+    """Return why nothing more of a schedule can be started beside what lives of it, "" if it can.
+
+    What an ended run left in the background keeps its lane: to the keeper that is the number of a process, and
+    nothing starts under one of which something lives.
+    """
+    going = [o for o in track.opens if o.is_busy and o.run]
+    if len(going) >= MOST_RUNS:
+        return f"{len(going)} runs of it go on already ({_named(going)})"
+    if _free_lane(track) is None:
+        left = [o for o in track.opens if o.stage is Stage.DETACHED]
+        return f"what {len(left)} of its runs left in the background lives on ({_named(left)})"
+    return ""
+
+
+def _named(occurrences: list[Occurrence]) -> str:
+    """Return the runs by their numbers: the first ones and the last."""
+    runs = sorted(o.run for o in occurrences)
+    shown = [*runs[:3], "…", runs[-1]] if len(runs) > _RUNS_NAMED else runs
+    return f"run {', '.join(map(str, shown))}"
+
+
+def _crowded(track: Track, occurrence: Occurrence, reason: str, scene: Scene) -> Step:
+    """Leave an occurrence out, and tell somebody: of all that is due nothing may start until some of it ends."""
+    words = f"overlap: {reason}"
+    track, effects = conclude(track, occurrence, Result("skipped", words), scene)
+    return track, (*effects, Alert("missed", scene.terms.address, words))
+
+
 def _free_lane(track: Track) -> int | None:
     taken = {o.lane for o in track.opens if o.lane}
     return next((lane for lane in range(1, MOST_LANES + 1) if lane not in taken), None)
@@ -215,7 +272,7 @@ def _free_lane(track: Track) -> int | None:
 
 def ready(track: Track, scene: Scene) -> Occurrence | None:
     """Return the occurrence that starts as soon as there is room (say `Admitted` then), None if there is none."""
-    if track.halted or _free_lane(track) is None:
+    if track.halted or _no_room(track):
         return None
     waiting = (o for o in track.opens if _is_ready(o, scene))
     found = min(waiting, key=lambda o: o.number, default=None)
@@ -309,7 +366,7 @@ def _closing(track: Track, scene: Scene) -> Step:
     return in_turn(track, track.opens, end, scene)
 
 
-def _removed(track: Track, scene: Scene) -> Step:
+def _removed(track: Track, words: str, scene: Scene) -> Step:
     track = replace(track, removed=True)
     waiting = [o for o in track.opens if o.stage in (Stage.WAITING, Stage.CHECKING)]
-    return in_turn(track, waiting, _skip("the schedule was removed"), scene)
+    return in_turn(track, waiting, _skip(words), scene)

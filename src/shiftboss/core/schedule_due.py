@@ -50,7 +50,7 @@ def _settle(track: Track, scene: Scene, first: int, last: int) -> Step:
 def _latest(track: Track, scene: Scene, due: int, others: str = "") -> Step:
     """Decide about the only time that has come, or the latest of several."""
     terms, wall = scene.terms, scene.now.wall
-    start_at = planned_start(terms, due, sub_minute=track.sub_minute)
+    start_at = planned_start(terms, due)
     latest = latest_start(terms, due, start_at)
     if wall >= latest:
         reason = _why_late(scene, f"it could only have started {wall - start_at:.0f} s late")

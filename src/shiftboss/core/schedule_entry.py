@@ -17,6 +17,8 @@ SCHEDULE, CONDITION = "schedule", "helper"
 """Kinds of entries: a schedule, and the `only_if` command of one."""
 LANES = MOST_LANES
 _CONDITION = "#only_if"
+# of a name that it does not find zoneinfo asks the package tzdata; an engine without root may not even look for that
+_NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError, ImportError)
 
 
 class Times(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,7 +85,7 @@ def _timing(address: str, times: Times, zone: ZoneInfo) -> Timing:
         return EveryTiming(times.every)
     try:
         own = ZoneInfo(times.timezone) if times.timezone else zone
-    except (ZoneInfoNotFoundError, ValueError):
+    except _NO_ZONE:
         raise UserError(
             f"{address}: there is no time zone {times.timezone}",
             hint="Use an IANA name, such as Europe/Riga.",

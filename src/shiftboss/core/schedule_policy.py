@@ -18,8 +18,10 @@ LATE_SECONDS = 60
 """How late a start may be where nothing is made up for, if the next time is not nearer."""
 SPREAD_SECONDS = 55
 """Spread starts lie in the first seconds of the minute: a start in its last ones may slip into the next."""
-MOST_LANES = 32
-"""As many runs of one schedule may live at once, whatever it allows."""
+MOST_RUNS = 32
+"""As many runs of one schedule may go on at once, whatever it allows."""
+MOST_LANES = 256
+"""As many may live at once, with those that have ended and left something in the background."""
 RUNAWAY_WINDOW = 60.0
 """Starts are counted over so many seconds."""
 RUNAWAY_SPARE = 20
@@ -46,13 +48,12 @@ def catches_up(terms: Terms) -> bool:
     return terms.policy.catch_up == "once"
 
 
-def planned_start(terms: Terms, due: int, *, sub_minute: bool | None) -> float:
+def planned_start(terms: Terms, due: int) -> float:
     """Return the second at which the occurrence `due` is to start, with spread and jitter; never its next time.
 
-    Both are stable: the spread is that of the project, the jitter that of the occurrence. `sub_minute` is
-    whether tasks inside the command repeat within a minute, None if that is not known (see `spread_offset`).
+    Both are stable: the spread is that of the project, the jitter that of the occurrence.
     """
-    offset = spread_offset(terms, sub_minute=sub_minute)
+    offset = spread_offset(terms)
     jitter = terms.policy.jitter_seconds
     if not (offset or jitter):
         return float(due)
@@ -62,17 +63,14 @@ def planned_start(terms: Terms, due: int, *, sub_minute: bool | None) -> float:
     return due + start + _share(f"{terms.address}\0{due}") * min(jitter, room - start)
 
 
-def spread_offset(terms: Terms, *, sub_minute: bool | None) -> int:
-    """Return the second of the minute in which a project's schedules start, 0 where they must not be spread.
+def spread_offset(terms: Terms) -> int:
+    """Return the second of the minute in which a project's schedules start, 0 where times are not full minutes.
 
-    That is where times are not full minutes, and where tasks inside repeat within a minute or nobody knows
-    whether they do: started late, the command would lose their earlier ticks.
+    What has tasks inside is only told to spread if none of them repeats within the minute (`facts.FindRepeats`).
     """
     policy = terms.policy
     is_clock_time = not isinstance(terms.timing, AfterTiming | BootTiming)
     if not policy.spread or not is_clock_time or has_seconds(terms.timing):
-        return 0
-    if policy.asks_inside and sub_minute is not False:
         return 0
     return int(_share(terms.project) * SPREAD_SECONDS)
 

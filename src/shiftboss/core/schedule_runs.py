@@ -169,7 +169,7 @@ def _detach(track: Track, occurrence: Occurrence, end: _End, scene: Scene) -> St
     track, effects = _finish(track, occurrence, end, scene)
     rest = tuple(e for e in effects if not isinstance(e, Forget))
     track = replace(track, counter=track.counter + 1)
-    shadow = replace(occurrence, number=track.counter, stage=Stage.DETACHED)
+    shadow = replace(occurrence, number=track.counter, stage=Stage.DETACHED, kill_at=None)
     return put(track, shadow), rest
 
 
@@ -253,7 +253,7 @@ TABLE: Mapping[Stage, Mapping[type[RunEvent], RunAct]] = {
     },
     S.DETACHED: {
         Checked: _ignore,
-        Spawned: _ignore,
+        Spawned: _lives_still,
         NotSpawned: _ignore,
         Exited: _ignore,
         Gone: _shadow_gone,

@@ -27,7 +27,6 @@ class Track:
     halted: str = ""
     boot: str = ""
     when: str = ""
-    sub_minute: bool | None = None
     starts: tuple[float, ...] = ()
     removed: bool = False
 
@@ -78,21 +77,17 @@ class StopRuns(NamedTuple):
     who: str
 
 
-class SubMinute(NamedTuple):
-    """It is known now whether tasks inside of it repeat within a minute."""
-
-    known: bool | None
-
-
 class Removed(NamedTuple):
-    """Nobody wants the schedule any more. What runs, runs to its end."""
+    """Nobody wants the schedule any more, or nobody can read when it runs (`words`). What runs, runs to its end."""
+
+    words: str = "the schedule was removed"
 
 
 class Closing(NamedTuple):
     """All ends now: what runs is stopped, what waits goes on waiting for the next start."""
 
 
-TrackEvent = TimePassed | Admitted | Paused | Resumed | RunNow | StopRuns | SubMinute | Removed | Closing
+TrackEvent = TimePassed | Admitted | Paused | Resumed | RunNow | StopRuns | Removed | Closing
 TRACK_EVENTS: tuple[type[TrackEvent], ...] = (
     TimePassed,
     Admitted,
@@ -100,7 +95,6 @@ TRACK_EVENTS: tuple[type[TrackEvent], ...] = (
     Resumed,
     RunNow,
     StopRuns,
-    SubMinute,
     Removed,
     Closing,
 )

@@ -8,6 +8,8 @@ from shiftboss.core.occurrence import Occurrence, Stage
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_values import Scene, Track
 
+_TIMED = frozenset({Stage.RUNNING, Stage.DETACHED})
+
 
 class Wake(NamedTuple):
     """The next moments by the real-time clock and by the monotonic one; infinity: none."""
@@ -34,8 +36,8 @@ def next_wake(track: Track, due: int | None, scene: Scene) -> Wake:
 def _run_times(occurrence: Occurrence, policy: Policy) -> Iterator[float]:
     if occurrence.kill_at is not None:
         yield occurrence.kill_at
-    elif occurrence.stage is Stage.RUNNING and occurrence.since is not None:
+    elif occurrence.stage in _TIMED and occurrence.since is not None:
         if policy.timeout_seconds:
             yield occurrence.since + policy.timeout_seconds
-        if policy.expect_within and not occurrence.told_slow:
+        if policy.expect_within and not occurrence.told_slow and occurrence.stage is Stage.RUNNING:
             yield occurrence.since + policy.expect_within

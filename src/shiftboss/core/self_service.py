@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from shiftboss.core.config import parse_toml, project_file
 from shiftboss.core.errors import UserError
-from shiftboss.core.schedule_entry import LANES
+from shiftboss.core.schedule_policy import MOST_RUNS
 from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import IsolationLevel, Project, Schedule, Unit, Worker
 from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable
@@ -163,14 +163,14 @@ def check_bounds(units: Collection[Unit], released: Collection[str], own: Projec
             f"declares up to {count} processes, more than the {most} that root allows",
             where=file,
             hint='A schedule counts as one, with overlap = "allow" as '
-            f"{LANES}; root may allow more with processes under [project.budget].",
+            f"{MOST_RUNS}; root may allow more with processes under [project.budget].",
         )
 
 
 def _processes(unit: Unit) -> int:
     if isinstance(unit, Worker):
         return max(unit.processes, unit.scale_max)
-    return LANES if unit.policy.overlap == "allow" else 1
+    return MOST_RUNS if unit.policy.overlap == "allow" else 1
 
 
 def _check_unit(unit: Unit, where: str) -> None:

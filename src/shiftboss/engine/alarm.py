@@ -12,7 +12,8 @@ from math import inf
 _CLOCK_REALTIME = 0
 _TFD_NONBLOCK, _TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
-_FARTHEST = 2**31 - 1.0  # a timer without a time to ring still tells when the clock is set
+# a timer without a time to ring still tells when the clock is set; the kernel counts nanoseconds in 63 bits, to 2262
+_FARTHEST = 2.0**33 if ctypes.sizeof(ctypes.c_long) > 4 else 2.0**31 - 1
 _LOOK_SECONDS = 1.0  # between two looks at the clock where there are no such timers
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ KEPT_SECONDS = 90 * 86_400.0
 PRUNE_EVERY = 1000  # events between two looks at what is too old or too much
 LONGEST_TEXT = 500
 _BUSY_SECONDS = 2.0
+_LEAST_BYTES = 512  # the smallest page that SQLite has
 _COLUMNS = "at, kind, target, process, run, pid, state, started, code, outcome, reason, who, uid"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS event (
@@ -93,6 +95,7 @@ class Database:
         self.moved_aside = ""
         self._connection: sqlite3.Connection | None = None
         self._until_prune = self._until_rows_pruned = 0
+        self._unpruned: Counter[str] = Counter()
 
     def load(self) -> Memory:
         """Return what is remembered."""
@@ -129,13 +132,20 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 occurrences.write_rows(connection, save.rows, save.marks)
                 occurrences.write_details(connection, details)
-                self._prune_rows(connection, len(save.rows))
+                self._prune_rows(connection, save.rows)
 
-    def _prune_rows(self, connection: sqlite3.Connection, written: int) -> None:
-        self._until_rows_pruned -= written
+    def _prune_rows(self, connection: sqlite3.Connection, written: Sequence[Row]) -> None:
+        self._until_rows_pruned -= len(written)
         if self._until_rows_pruned <= 0:
             self._until_rows_pruned = occurrences.PRUNE_EVERY
-            occurrences.prune(connection, time.time())  # noqa: TID251 -- ages in a history are wall time
+            occurrences.prune_old(connection, time.time())  # noqa: TID251 -- ages in a history are wall time
+        self._unpruned.update(row.address for row in written)
+        many = [
+            a for a in {row.address for row in written} if self._unpruned[a] >= occurrences.PRUNE_EACH_EVERY
+        ]
+        occurrences.prune_most(connection, many)
+        for address in many:
+            del self._unpruned[address]
 
     def occurrences(self, wanted: Wanted) -> list[tuple[Row, Detail | None]]:
         """Return occurrences, newest first."""
@@ -158,6 +168,8 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            if _is_torn(self.path):
+                self._move_aside()
             try:
                 self._connection = _connect(self.path)
             except sqlite3.OperationalError:
@@ -203,6 +215,14 @@ class Database:
 
 
 _HINT = "Workers run on, but what happens is not remembered; make room or mend the state directory."
+
+
+def _is_torn(path: str) -> bool:
+    """Tell whether of a file only the beginning of its first page is there, which SQLite would take for an empty one."""
+    try:
+        return 0 < os.stat(path).st_size < _LEAST_BYTES
+    except FileNotFoundError:
+        return False
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -10,7 +10,8 @@ from shiftboss.core.occurrence import Row
 
 KEPT_OF_EACH = 5000
 KEPT_SECONDS = 400 * 86_400.0
-PRUNE_EVERY = 1000  # rows between two looks at what is too old or too much
+PRUNE_EVERY = 1000  # rows between two looks at what is too old
+PRUNE_EACH_EVERY = 100  # rows of one schedule between two looks at how many it has
 LONGEST_TEXT = 500
 
 TABLES = """
@@ -33,6 +34,11 @@ CREATE TABLE IF NOT EXISTS run (
 """
 _ROW = ", ".join(Row._fields)
 _MARK = 'address, mark, counter, paused, halted, boot, "when"'
+
+# a run has the next number after that of its occurrence, or a later one
+_IS_OF_NONE = (
+    "run < (SELECT coalesce(min(number), run.run + 1) FROM occurrence AS own WHERE own.address = run.address)"
+)
 
 
 class Detail(NamedTuple):
@@ -89,17 +95,24 @@ def write_details(connection: sqlite3.Connection, details: Iterable[Detail]) -> 
     connection.executemany("INSERT OR REPLACE INTO run VALUES (?,?,?,?)", details)
 
 
-def prune(connection: sqlite3.Connection, now: float) -> None:
-    """Remove what is too old or too much; `now` in seconds since the epoch. What has no outcome stays."""
-    connection.execute(
-        "DELETE FROM occurrence WHERE outcome IS NOT NULL AND (due < ? OR number <= "
-        "(SELECT max(number) - ? FROM occurrence AS own WHERE own.address = occurrence.address))",
-        (now - KEPT_SECONDS, KEPT_OF_EACH),
+def prune_old(connection: sqlite3.Connection, now: float) -> None:
+    """Remove what is too old; `now` in seconds since the epoch. What has no outcome stays."""
+    old = connection.execute(
+        "DELETE FROM occurrence WHERE outcome IS NOT NULL AND due < ?", (now - KEPT_SECONDS,)
     )
-    connection.execute(
-        "DELETE FROM run WHERE run < (SELECT coalesce(min(number), 0) FROM occurrence AS own "
-        "WHERE own.address = run.address)"
-    )
+    if old.rowcount:
+        connection.execute(f"DELETE FROM run WHERE {_IS_OF_NONE}")  # noqa: S608 -- built of constants
+
+
+def prune_most(connection: sqlite3.Connection, addresses: Iterable[str]) -> None:
+    """Remove what is too much of these schedules. What has no outcome stays."""
+    for address in addresses:
+        connection.execute(
+            "DELETE FROM occurrence WHERE address = ? AND outcome IS NOT NULL AND number <= (SELECT number FROM "
+            "occurrence WHERE address = ? AND outcome IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (address, address, KEPT_OF_EACH),
+        )
+        connection.execute(f"DELETE FROM run WHERE address = ? AND {_IS_OF_NONE}", (address,))  # noqa: S608 -- built of constants
 
 
 def read_rows(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[Row, Detail | None]]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from shiftboss.api import calls
 from shiftboss.core.occurrence import Occurrence, Row, Stage, open_row
 from shiftboss.core.schedule_policy import planned_start
-from shiftboss.core.schedule_values import Track
 from shiftboss.core.timing import next_due, timing_text
 from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.schedules import Schedules
@@ -29,17 +28,15 @@ def _status(schedules: Schedules, address: str, now: float) -> calls.ScheduleSta
         preset=entry.policy.preset,
         log=entry.policy.log_path,
         when=timing_text(terms.timing),
-        next=None if due is None else int(planned_start(terms, due, sub_minute=_sub_minute(track))),
+        next=None if due is None else int(planned_start(terms, due)),
         running=tuple(_open(address, o) for o in opens if o.is_busy),
         waiting=sum(o.stage is Stage.WAITING for o in opens),
+        background=tuple(o.run for o in opens if o.stage is Stage.DETACHED),
         paused=track.paused if track else "",
         halted=track.halted if track else "",
+        error=schedules.errors.get(address, ""),
         last=as_occurrence(last, None) if last else None,
     )
-
-
-def _sub_minute(track: Track | None) -> bool | None:
-    return track.sub_minute if track else None
 
 
 def _open(address: str, occurrence: Occurrence) -> calls.Occurrence:

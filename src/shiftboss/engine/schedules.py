@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from shiftboss.api.calls import Event
@@ -63,6 +64,13 @@ OnOutcome = Callable[[Row], None]
 _SIGNALLED = 128
 
 
+class _Usable(NamedTuple):
+    """What an entry of the manifest says of its schedule."""
+
+    options: Options
+    terms: Terms
+
+
 class Schedules:
     """All schedules. `post` puts an event into the loop's inbox; it comes back through `take`."""
 
@@ -77,7 +85,7 @@ class Schedules:
     ) -> None:
         self._shell, self._memory, self._zone, self._post = shell, memory, zone, post
         self._entries: dict[str, wire.Entry] = {}
-        self._options: dict[str, Options] = {}
+        self._usable: dict[str, _Usable] = {}
         self._kept: list[tuple[wire.Held | wire.SpawnFailed, int]] = []
         self._agenda: Agenda | None = None
         self._inbox: deque[Incoming] = deque()
@@ -107,15 +115,15 @@ class Schedules:
 
     def addresses(self) -> list[str]:
         """Return the schedules of the manifest, sorted."""
-        return sorted(self._options)
+        return sorted(self._usable)
 
     def options(self, address: str) -> Options:
-        """Return what the manifest says of a schedule."""
-        return self._options[address]
+        """Return what the manifest says of a schedule, or said when it could last be read."""
+        return self._usable[address].options
 
     def terms(self, address: str) -> Terms:
         """Return what the agenda goes by for a schedule of the manifest."""
-        return terms_of_options(address, self._options[address], self._zone)
+        return self._usable[address].terms
 
     def run_of(self, address: str, number: int) -> int:
         """Return the run of an occurrence, 0 if it has none (yet)."""
@@ -140,28 +148,32 @@ class Schedules:
         """Take over what is wanted; runs and history of what stays are not touched."""
         before = self._entries
         self._entries = {entry.address: entry for entry in entries if entry.policy.kind == SCHEDULE}
-        self._options = dict(self._readable())
+        self._usable = dict(self._readable())
         if self._agenda:
             kept = {a: before[a] for a in self._agenda.addresses() if a in before and a not in self._entries}
             terms = tuple(self._terms())
             self._entries |= kept
             self.take(Reload(terms, self._limits()))
 
-    def _readable(self) -> Iterable[tuple[str, Options]]:
+    def _readable(self) -> Iterable[tuple[str, _Usable]]:
+        """Yield what each entry says; one that nobody can read (any more) means what it meant before."""
         self.errors = {}
         for address, entry in self._entries.items():
             try:
                 options = read_options(address, entry.policy.options)
-                terms_of_options(address, options, self._zone)
-                yield address, options
+                yield address, _Usable(options, terms_of_options(address, options, self._zone))
             except UserError as error:
-                self.errors[address] = f"{address} never runs: {error.message}"
+                before = self._usable.get(address)
+                lot = "runs at the times that it had before" if before else "never runs"
+                self.errors[address] = f"{address} {lot}: {error.message}"
+                if before:
+                    yield address, before
 
     def _terms(self) -> Iterable[Terms]:
-        return [self.terms(address) for address in self._options]
+        return [usable.terms for usable in self._usable.values()]
 
     def _limits(self) -> Limits:
-        return Limits(*max((options.most_runs for options in self._options.values()), default=(0, 0)))
+        return Limits(*max((usable.options.most_runs for usable in self._usable.values()), default=(0, 0)))
 
     # ---- taking over
 
@@ -216,8 +228,8 @@ class Schedules:
             self._runs.gone(entry, wire.Gone(held.entry, held.process, held.run))
 
     def _exited(self, entry: wire.Entry, report: wire.Exited) -> None:
-        options = self._options.get(entry.address)
-        has_tasks = options is not None and options.policy.asks_inside
+        usable = self._usable.get(entry.address)
+        has_tasks = usable is not None and usable.options.policy.asks_inside
         self._runs.exited(entry, report, asked=self._is_asked(entry.address, report.run), has_tasks=has_tasks)
 
     def _take_over(self, entry: wire.Entry, lane: int, held: wire.Held, descriptor: int) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+from msgspec.structs import replace
+
 from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.launch_orders import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory, manifest_path
@@ -12,7 +14,7 @@ from shiftboss.core.doctor_crowd import crowd_findings
 from shiftboss.core.doctor_doubles import double_findings
 from shiftboss.core.doctor_paths import path_findings
 from shiftboss.core.doctor_service import Services, service_findings
-from shiftboss.core.errors import HostError, ShiftbossError
+from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.facts import PathFacts
 from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
@@ -21,6 +23,7 @@ from shiftboss.core.tables import ScheduleTable
 from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
+from shiftboss.setup.detect import load_preset
 from shiftboss.setup.file_changes import accepted_directory
 from shiftboss.setup.mail import mail_trouble
 from shiftboss.setup.self_service import offer_trouble
@@ -91,12 +94,20 @@ def _native_schedules(site: Site, catalog: Catalog) -> dict[str, list[ScheduleTa
     """Return the schedules of each project that our own engine runs: it is the one that can spread them."""
     return {
         name: [
-            table
+            _with_times(table)
             for table in entry.tables.schedules.values()
             if (table.backend or site.schedule_backend) == "native"
         ]
         for name, entry in catalog.entries.items()
     }
+
+
+def _with_times(table: ScheduleTable) -> ScheduleTable:
+    """Return a table that says the times which its preset gives it."""
+    if table.preset and not (table.cron or table.every or table.after):
+        with contextlib.suppress(UserError):  # an unknown preset is another finding
+            return replace(table, cron=load_preset(table.preset).cron or None)
+    return table
 
 
 def _surveyed(machine: Machine, project: Project) -> Iterator[tuple[str, PathFacts]]:

@@ -11,7 +11,13 @@ from shiftboss.core.facts import Finished, Running
 from shiftboss.core.laravel_list import Task, read_list
 from shiftboss.core.laravel_lock import GRACE_SECONDS, LockFacts, judge_lock
 from shiftboss.core.laravel_text import lines_of
-from shiftboss.core.laravel_version import clear_command, has_json_list, interrupt_command, tells_failures
+from shiftboss.core.laravel_version import (
+    clear_command,
+    has_json_list,
+    interrupt_command,
+    lists_repeats,
+    tells_failures,
+)
 from shiftboss.core.lockfiles import read_composer_lock
 from shiftboss.core.spec import Project, Schedule
 from shiftboss.host.commands import TIMED_OUT
@@ -21,9 +27,12 @@ from shiftboss.setup.progress import Progress
 _TIMEOUT_SECONDS = 10
 _COMPOSER_LIMIT = 32 * 1024 * 1024
 _PROVIDER_LIMIT = 1024 * 1024
-_FRAMEWORKS = ("laravel/framework", "laravel/lumen-framework")
+# Lumen's own version says nothing of artisan: that is illuminate/console, which laravel/framework contains
+_FRAMEWORKS = ("laravel/framework", "illuminate/console", "laravel/lumen-framework")
 _RUN = "schedule:run"
+_VERSION_TOLD = re.compile(r"Laravel Framework v?(\d{1,4}\.\d{1,4}[.\w-]{0,20})$")
 _LONGEST_REASON = 200
+_MOST_NAMED = 3
 _CLASS = re.compile(r"\w+(?:\\\w+)+")
 
 
@@ -68,8 +77,37 @@ def tasks_inside(machine: Machine, schedule: Schedule, progress: Progress) -> Ta
     notes = (
         *_about_locks(stuck, version, artisan, project),
         *_about_failures(machine, project, listed, version),
+        *_about_spread(schedule, listed),
     )
     return TasksInside(schedule.address, listed, notes)
+
+
+def repeats_inside(machine: Machine, schedule: Schedule) -> str:
+    """Return why tasks inside a schedule repeat within its minute, or may for all that is known; "" if none does.
+
+    Asks artisan, as the project's user, where the version of Laravel does not answer that.
+    """
+    project, unknown = schedule.project, "whether a task inside repeats within the minute is not known"
+    if not has_tasks_inside(schedule):
+        return unknown
+    version = framework_version(machine, project) or _told_version(machine, schedule)
+    is_listed = lists_repeats(version)
+    if not is_listed:
+        return "" if is_listed is None else f"{unknown} (Laravel {version or '?'})"
+    listed = _listed(machine, project, _artisan(schedule), version)
+    return f"{unknown}: {_reason(listed)}" if isinstance(listed, Finished) else _repeating(listed)
+
+
+def _told_version(machine: Machine, schedule: Schedule) -> str | None:
+    """Return the version of Laravel as artisan tells it: not every release has a composer.lock."""
+    ended = _asked(machine, schedule.project, (*_artisan(schedule), "--version", "--no-ansi"))
+    found = _VERSION_TOLD.match(ended.stdout.strip()) if ended.status == 0 else None
+    return found[1] if found else None
+
+
+def _repeating(tasks: Iterable[Task]) -> str:
+    names = [task.name for task in tasks if task.repeat_seconds]
+    return f"{', '.join(names[:_MOST_NAMED])} repeats within the minute" if names else ""
 
 
 def interrupt(machine: Machine, schedule: Schedule) -> bool:
@@ -196,6 +234,11 @@ def _about_failures(
             f"Laravel {version} does not say by itself which task failed; "
             "some lines in the application mend that: docs/how-to/laravel.md"
         )
+
+
+def _about_spread(schedule: Schedule, tasks: tuple[Task, ...]) -> Iterable[str]:
+    if schedule.policy.spread and schedule.backend == "native" and (why := _repeating(tasks)):
+        yield f"{why}, so it must not be spread: shiftboss apply {schedule.project.name} sees to that"
 
 
 def _has_lines_of_guide(machine: Machine, project: Project) -> bool:

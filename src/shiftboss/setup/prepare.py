@@ -14,6 +14,7 @@ from shiftboss.core.facts import (
     FindEngineAccount,
     FindGround,
     FindLauncher,
+    FindRepeats,
     Query,
     ReadFile,
     ReadMatching,
@@ -22,6 +23,7 @@ from shiftboss.core.facts import (
 from shiftboss.core.plan import Override, Plan, UpdateGroup, merge
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
+from shiftboss.setup.laravel import repeats_inside
 from shiftboss.setup.unfinished import remembered
 
 _NOTHING = Plan()
@@ -118,8 +120,12 @@ def _answer(machine: Machine, site: Site, query: Query) -> object:
             return _found(machine, site, query)
 
 
-def _found(machine: Machine, site: Site, query: FindGround | FindLauncher | FindEngineAccount) -> object:
+def _found(
+    machine: Machine, site: Site, query: FindGround | FindLauncher | FindEngineAccount | FindRepeats
+) -> object:
     match query:
+        case FindRepeats(schedule):
+            return repeats_inside(machine, schedule)
         case FindGround():
             return machine.processes.ground()
         case FindLauncher():

@@ -37,7 +37,8 @@ def select(resolved: Resolved, target: Target) -> tuple[Selection, ...]:
     unit = resolved.unit(target.unit)
     if not isinstance(unit, Worker):
         raise UserError(
-            f"{target} is a schedule: it cannot be started or stopped", hint="See: shiftboss next"
+            f"{target} is a schedule: it starts when it is due",
+            hint=f"Run it now with: shiftboss run {target}; end what runs with: shiftboss stop {target}",
         )
     return (Selection(unit, _all(unit) if target.process is None else (_one(unit, target.process),)),)
 

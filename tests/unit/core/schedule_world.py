@@ -215,6 +215,15 @@ class World:
         if self.agenda:
             self.tell(Tick())
 
+    def kills(self, after: float) -> list[Kill]:
+        """Let time pass in small steps; return what was to be killed."""
+        found: list[Kill] = []
+        end = self.mono + after
+        while self.mono < end:
+            self.pass_time(1.0)
+            found += [effect for effect in self.outgoing if isinstance(effect, Kill)]
+        return found
+
     def suspend(self, seconds: float) -> None:
         self.wall += seconds
         self.boot_time += seconds

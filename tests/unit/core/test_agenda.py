@@ -254,6 +254,18 @@ def test_a_removed_schedule_with_a_claim_is_resolved_too() -> None:
     assert outcomes(made) == ["unknown"]
 
 
+def test_what_waits_for_a_schedule_that_the_next_engine_does_not_find_is_told_why_it_never_runs() -> None:
+    made = world(overlap="queue")
+    made.pass_time(121)
+    assert outcomes(made) == ["running", "waiting"]
+    made.kill_engine()
+    del made.terms["p/a"]
+    made.start_engine()
+    made.settle()
+    assert outcomes(made) == ["running", "skipped"]
+    assert rows(made)[1].reason == "the schedule was removed, or its entry cannot be read any more"
+
+
 # ---- boot
 
 

@@ -8,6 +8,7 @@ from shiftboss.core.laravel_version import (
     has_json_list,
     has_list,
     interrupt_command,
+    lists_repeats,
     tells_failures,
 )
 
@@ -54,6 +55,19 @@ def test_a_lock_is_stuck_when_nobody_holds_it_or_far_beyond_what_is_usual(
 )
 def test_what_a_version_can_do(version: str | None, known: tuple[bool, bool, bool | None]) -> None:
     assert (has_list(version), has_json_list(version), tells_failures(version)) == known
+
+
+@pytest.mark.parametrize(
+    ("version", "listed"),
+    [
+        *(("v8.83.26", None), ("10.14.1", None), ("10.15.0", False), ("10.16.0", True), ("12.1.0", True)),
+        *(("dev-main", False), (None, False)),
+    ],
+)
+def test_tasks_that_repeat_within_the_minute_are_known_of_most_versions(
+    version: str | None, listed: bool | None
+) -> None:
+    assert lists_repeats(version) is listed
 
 
 def test_commands_exist_in_the_version_they_are_for() -> None:

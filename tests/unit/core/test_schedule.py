@@ -4,7 +4,7 @@ from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
-from schedule_world import World
+from schedule_world import RunKey, World
 
 from shiftboss.core.agenda_values import Asked, Limits
 from shiftboss.core.backoff import Backoff
@@ -15,6 +15,7 @@ from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule import step
 from shiftboss.core.schedule_policy import (
     MOST_LANES,
+    MOST_RUNS,
     Terms,
     catches_up,
     latest_start,
@@ -31,7 +32,6 @@ from shiftboss.core.schedule_values import (
     Exited,
     Gone,
     Keep,
-    Kill,
     Lost,
     NeverStarted,
     NotSpawned,
@@ -41,7 +41,6 @@ from shiftboss.core.schedule_values import (
     Scene,
     Spawned,
     StopRuns,
-    SubMinute,
     Track,
 )
 from shiftboss.core.timing import AfterTiming, BootTiming, EveryTiming, Timing, cron_timing
@@ -116,7 +115,7 @@ def test_no_event_loses_an_occurrence(stage: Stage, event: object) -> None:
     is_open = any(o.number == 5 for o in track.opens)
     concluded = [e.row for e in effects if hasattr(e, "row") and e.row.outcome and e.row.number == 5]
     assert is_open + len(concluded) == 1 or stage is Stage.DETACHED
-    assert len(TRACK_EVENTS) == 9
+    assert len(TRACK_EVENTS) == 8
 
 
 # ---- overlap
@@ -157,11 +156,48 @@ def test_replace_stops_the_run_and_starts_when_it_is_gone() -> None:
     assert [s.due - START for s in made.starts] == [60, 120]
 
 
+def named(made: World) -> str:
+    first, second, third, *_, last = (start.run for start in made.starts)
+    return f"run {first}, {second}, {third}, …, {last}"
+
+
 def test_allow_has_an_end() -> None:
     made = world(EveryTiming(1), overlap="allow")
-    made.pass_time(MOST_LANES + 3)
-    assert len(made.alive()) == MOST_LANES
+    made.pass_time(MOST_RUNS + 3)
+    assert len(made.alive()) == MOST_RUNS
     assert told(made)[-1] == ("skipped", "overlap")
+    assert rows(made)[-1].reason == f"overlap: 32 runs of it go on already ({named(made)})"
+    assert [alert.kind for alert in made.alerts] == ["missed"] * 3
+
+
+def leave_behind(made: World, count: int) -> None:
+    """Let so many runs of p/a end, each of which leaves something in the background."""
+    for _ in range(count):
+        made.pass_time(60)
+        for key in made.alive():
+            made.end_run(key, leftovers=True)
+        made.settle()
+
+
+def test_background_work_does_not_keep_the_next_runs_from_starting() -> None:
+    """It needs a number of a process as long as it lives, but it is no run that goes on."""
+    made = world(overlap="allow", leaves_background=True)
+    leave_behind(made, 3 * MOST_RUNS)
+    assert [outcome for outcome, _ in told(made)] == ["ran"] * 3 * MOST_RUNS
+    assert not made.alerts
+
+
+@pytest.mark.parametrize("overlap", ["allow", "skip", "queue", "replace"])
+def test_too_much_background_work_is_told_with_the_runs_that_it_is_of(overlap: str) -> None:
+    made = world(overlap=overlap, leaves_background=True)
+    leave_behind(made, MOST_LANES + 2)
+    assert [outcome for outcome, _ in told(made)] == ["ran"] * MOST_LANES + ["skipped"] * 2
+    reason = rows(made)[-1].reason
+    assert reason == f"overlap: what {MOST_LANES} of its runs left in the background lives on ({named(made)})"
+    assert [(alert.kind, alert.words) for alert in made.alerts] == [("missed", reason)] * 2
+    made.end_leftovers(next(iter(made.runs)))
+    made.pass_time(60)
+    assert len(made.alive()) == 1
 
 
 def test_a_run_that_leaves_others_behind_is_over_when_they_are() -> None:
@@ -189,6 +225,48 @@ def test_background_tasks_of_laravel_live_on() -> None:
     assert key not in made.runs
 
 
+def background(made: World) -> RunKey:
+    """Let a run of p/a end that leaves something behind which lives on; return the run."""
+    made.pass_time(61)
+    (key,) = made.alive()
+    made.end_run(key, leftovers=True)
+    made.settle()
+    assert not made.runs[key].asked
+    return key
+
+
+def test_who_stops_the_runs_ends_their_background_work_too() -> None:
+    made = world(cron("0 9 * * *"), wall=START + 3540, leaves_background=True, stop_seconds=5)
+    key = background(made)
+    made.tell(Asked("p/a", StopRuns("ann")))
+    made.tell(Asked("p/a", StopRuns("ann")))
+    made.settle()
+    assert made.runs[key].asked
+    assert made.kills(after=30), "what does not hear is killed"
+    made.end_leftovers(key)
+    made.settle()
+    assert (told(made), made.runs, made.alerts) == ([("ran", "ended well")], {}, [])
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_timeout_counts_from_the_start_of_the_run_and_ends_its_background_work(is_restarted: bool) -> None:
+    made = world(cron("0 9 * * *"), wall=START + 3540, leaves_background=True, timeout_seconds=100)
+    key = background(made)
+    if is_restarted:
+        made.kill_engine()
+        made.start_engine()
+    made.pass_time(90)
+    assert not made.runs[key].asked
+    made.pass_time(10)
+    assert made.runs[key].asked
+    made.pass_time(10)
+    words = f"what run {key[2]} left in the background lived longer than 100 s and is ended"
+    assert [(alert.kind, alert.words) for alert in made.alerts] == [("failed", words)]
+    made.end_leftovers(key)
+    made.settle()
+    assert (told(made), made.runs) == ([("ran", "ended well")], {})
+
+
 # ---- timeout, retries, condition, expectation
 
 
@@ -197,11 +275,7 @@ def test_a_timeout_stops_the_run_then_kills_it() -> None:
     made.pass_time(81)
     (key,) = made.alive()
     assert made.runs[key].asked
-    kills: list[object] = []
-    for _ in range(3):
-        made.pass_time(5)
-        kills += [effect for effect in made.outgoing if isinstance(effect, Kill)]
-    assert kills
+    assert made.kills(after=15)
     made.end_run(key, ok=False)
     made.settle()
     assert rows(made)[0].outcome == "timed_out"
@@ -364,44 +438,31 @@ def test_long_absences(how: str, timing: Timing, policy: dict[str, object], star
 def test_spread_and_jitter_are_stable_and_stay_within_their_time() -> None:
     for project in ("one", "two", "three", "four"):
         terms = Terms(f"{project}/a", EveryTiming(60), Policy(spread=True))
-        offsets = {
-            planned_start(terms, due, sub_minute=None) - due for due in range(345_600, 345_600 + 600, 60)
-        }
+        offsets = {planned_start(terms, due) - due for due in range(345_600, 345_600 + 600, 60)}
         assert len(offsets) == 1
         assert 0 <= offsets.pop() < 60
     jitter = Terms("p/a", EveryTiming(60), Policy(jitter_seconds=600))
-    starts = [planned_start(jitter, due, sub_minute=None) - due for due in range(345_600, 345_600 + 6000, 60)]
+    starts = [planned_start(jitter, due) - due for due in range(345_600, 345_600 + 6000, 60)]
     assert all(0 <= start < 60 for start in starts)
     assert len(set(starts)) > 5
 
 
 @pytest.mark.parametrize(
-    ("timing", "asks_inside", "sub_minute", "spread"),
+    ("timing", "spread"),
     [
-        (EveryTiming(60), False, None, True),
-        (EveryTiming(90), False, None, False),
-        (cron("*/10 * * * * *"), False, None, False),
-        (AfterTiming("p/b"), False, None, False),
-        (BootTiming(), False, None, False),
-        (EveryTiming(60), True, None, False),
-        (EveryTiming(60), True, True, False),
-        (EveryTiming(60), True, False, True),
+        (EveryTiming(60), True),
+        (cron("* * * * *"), True),
+        (EveryTiming(90), False),
+        (cron("*/10 * * * * *"), False),
+        (AfterTiming("p/b"), False),
+        (BootTiming(), False),
     ],
 )
-def test_who_is_spread(timing: Timing, asks_inside: bool, sub_minute: bool | None, spread: bool) -> None:
-    """Never what has seconds, nor a scheduler whose tasks repeat within the minute, or might."""
-    policy = Policy(spread=True, asks_inside=asks_inside)
-    offsets = [spread_offset(Terms(f"p{n}/a", timing, policy), sub_minute=sub_minute) for n in range(5)]
+def test_who_is_spread(timing: Timing, spread: bool) -> None:
+    """Never what has seconds; a scheduler with tasks inside only gets the wish if they have none (backend native)."""
+    policy = Policy(spread=True, asks_inside=True)
+    offsets = [spread_offset(Terms(f"p{n}/a", timing, policy)) for n in range(5)]
     assert any(offsets) is spread
-
-
-def test_facts_about_tasks_inside_are_taken() -> None:
-    made = world(spread=True, asks_inside=True)
-    made.tell(Asked("p/a", SubMinute(False)))
-    assert made.agenda
-    track = made.agenda.track("p/a")
-    assert track
-    assert track.sub_minute is False
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_worker_is_meant_once_whatever_names_it(shop: Shop) -> None:
     [
         ("shop/quene", r"^shop has no worker or schedule 'quene' \(did you mean 'queue'\?\)$"),
         ("shop/queue:3", "^shop/queue has no process 3$"),
-        ("shop/scheduler", "^shop/scheduler is a schedule: it cannot be started or stopped$"),
+        ("shop/scheduler", "^shop/scheduler is a schedule: it starts when it is due$"),
     ],
 )
 def test_a_target_that_means_nothing_is_refused(shop: Shop, target: str, message: str) -> None:

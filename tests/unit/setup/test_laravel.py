@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.laravel_samples import sample
-from tests.shop import ROOT, SCHEDULER, Shop, Told, deploy
+from tests.shop import CONFIG, PROJECT_FILE, ROOT, SCHEDULER, Shop, Told, deploy
 
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import Finished, Running
@@ -192,3 +192,16 @@ def test_an_interrupt_that_fails_says_why() -> None:
 
     with pytest.raises(HostError, match="cannot interrupt shop/scheduler: Connection refused"):
         interrupt(shop.machine, scheduler(shop))
+
+
+@pytest.mark.parametrize("wish", ["", "spread = true\n"])
+def test_a_task_that_came_after_the_wish_to_spread_is_told(wish: str) -> None:
+    shop = shop_with(answering(sample("list-10.50.3")), "10.50.3")
+    shop.machine.files.write(CONFIG, '[backend]\nworkers = "native"\nschedules = "native"\n')
+    table = f'[schedules.scheduler]\npreset = "laravel-scheduler"\n{wish}'
+    shop.machine.files.write(PROJECT_FILE, f'[project]\nuser = "shop_user"\n\n{table}')
+
+    notes = tasks_inside(shop.machine, scheduler(shop), Told()).notes
+
+    words = "app:heartbeat quick repeats within the minute, so it must not be spread: shiftboss apply shop sees to that"
+    assert (words in notes) is bool(wish)
