@@ -60,12 +60,16 @@ def _only(schedules: list[Schedule], target: str) -> Schedule:
 def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occurrence], str]:
     """Return what cron did at a time, and what comes next."""
     from shiftboss.setup.due import next_runs, was_due
+    from shiftboss.setup.pauses import paused_by
 
     rows = spooled_rows(session, schedule)
-    found = [row for row in rows if not at or row.due == at - at % 60]
-    found = found if at else found[-1:]
-    if at and not found and rows and was_due(schedule, session.machine.clock, at):
+    minute = at - at % 60
+    found = [row for row in rows if minute <= row.due < minute + 60] if at else rows[-1:]
+    is_over = minute + 60 <= session.machine.clock.now().timestamp()
+    if at and not found and is_over and rows and was_due(schedule, session.machine.clock, at):
         found = [_not_started(schedule.address, at)] if at > rows[0].due else []
+    if who := paused_by(session.machine, session.site, schedule):
+        return found, _paused(schedule.address, who)
     runs = next_runs(schedule, session.machine.clock, 1)
     if not runs:
         return found, f"The clock makes it never due ({schedule.times})."
@@ -103,10 +107,14 @@ def _following(status: ScheduleStatus, now: datetime) -> str:
     if status.halted:
         return f"It is stopped ({status.halted}); once that is mended: shiftboss resume {status.address}"
     if status.paused:
-        return f"It is paused by {status.paused}; again with: shiftboss resume {status.address}"
+        return _paused(status.address, status.paused)
     if status.next is None:
         return f"The clock makes it never due ({status.when})."
     return _next(datetime.fromtimestamp(status.next, now.tzinfo), now, status.when)
+
+
+def _paused(address: str, who: str) -> str:
+    return f"It is paused by {who}; again with: shiftboss resume {address}"
 
 
 def _next(at: datetime, now: datetime, when: str) -> str:

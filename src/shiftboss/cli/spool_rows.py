@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from shiftboss.api.calls import Occurrence
 from shiftboss.cli.session import Session
-from shiftboss.cli.targets import units_of
-from shiftboss.core.errors import ShiftbossError
+from shiftboss.cli.targets import resolve_target, units_of
+from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.facts import SpooledRun
+from shiftboss.core.names import parse_target
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.spool import spooled_of, spooled_runs
 
@@ -23,6 +24,27 @@ def spooled_schedules(session: Session, targets: Sequence[str]) -> list[Schedule
             continue  # the engine may remember what is not declared any more
         found += [schedule for _, units in projects for schedule in spooled_of(units)]
     return list({schedule.address: schedule for schedule in found}.values())
+
+
+def launched_schedule(session: Session, text: str) -> Schedule | None:
+    """Return the schedule of a target if cron starts it through the launcher.
+
+    None for what the engine is to judge; raises UserError for a schedule of which cron keeps nothing in hand.
+    """
+    target = parse_target(text)
+    entry = None if session.is_guest else session.catalog.entries.get(target.project)
+    if entry is None or target.unit not in entry.tables.schedules:
+        return None
+    unit = resolve_target(session, target).unit(target.unit)
+    if not isinstance(unit, Schedule) or unit.backend != "cron":
+        return None
+    if unit.plain:
+        raise UserError(
+            f"{text} is a plain line of cron, which cannot do that",
+            hint=f"Let it go through our launcher: remove plain = true from [schedules.{unit.name}] in"
+            f" {entry.path}, then: shiftboss apply {target.project}",
+        )
+    return unit
 
 
 def spooled_rows(session: Session, schedule: Schedule) -> list[Occurrence]:
@@ -43,7 +65,8 @@ def _row(address: str, run: SpooledRun) -> Occurrence:
         run=run.run if run.began is not None else 0,
         began=run.began,
         ended=run.ended,
-        lateness=None if run.began is None else round(run.began - run.due, 3),
+        cause=run.cause,
+        lateness=None if run.began is None or run.cause else round(run.began - run.due, 3),
         memory_bytes=run.memory_bytes,
         excerpt=run.output or None,
     )

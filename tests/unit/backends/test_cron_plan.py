@@ -318,7 +318,7 @@ def test_a_line_calls_the_launcher_and_its_orders_say_the_rest() -> None:
     files = written(plan(on, asked))
     assert files[FILE].content.splitlines()[1:] == [
         "",
-        "# myapp/backup: /usr/bin/pg_dump shop",
+        "# myapp/backup",  # everybody can read this file: its command is in the orders alone
         f"0 2 * * * root {COMMAND} myapp/backup",
     ]
     assert (files[FILE].mode, files[ORDERS].mode) == (0o644, 0o600)
