@@ -1,12 +1,12 @@
 """Starting a command of root as cron starts a line of its own: nothing of the terminal we sit at reaches it."""
 
+import contextlib
 import os
 import pwd
 import resource
 import subprocess
 from collections.abc import Callable, Mapping
 
-from shiftboss.core.errors import HostError
 from shiftboss.core.facts import Finished
 from shiftboss.host.files import refused
 
@@ -37,8 +37,6 @@ class CronStart:
             )
         except OSError as error:
             raise refused("start", argv[0], error) from error
-        except subprocess.SubprocessError as error:  # in the child, before its exec
-            raise HostError(f"cannot start {argv[0]} as cron does: {error}", hint="Be root.") from error
 
     def line(self) -> str:
         """Wait for the next line that it prints and return it without its end, "" if there will be none."""
@@ -76,7 +74,9 @@ def _taking_after(daemon: int | None) -> Callable[[], None] | None:
 
     def take_after() -> None:
         for number, pair in limits.items():
-            resource.setrlimit(number, pair)
-        os.setpriority(os.PRIO_PROCESS, 0, priority)
+            with contextlib.suppress(OSError, ValueError):  # root of a container may not raise every limit
+                resource.setrlimit(number, pair)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
 
     return take_after

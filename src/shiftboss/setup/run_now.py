@@ -31,29 +31,25 @@ class RunNow:
     def began(self) -> SpooledRun | None:
         """Wait until it has begun, or was skipped; None: it waits for its turn. Raises HostError if it cannot run."""
         line = self._started.line()
-        if line == _WAITS:
-            return None
-        if not line:
-            raise self._refusal(self._to_its_end())
-        return self._row(line)
+        return None if line == _WAITS else self._row(self._number(line))
 
     def ended(self, show: Callable[[str], None]) -> SpooledRun:
-        """Wait for its end and return what became of it; `show` gets the lines that its log gets meanwhile."""
-        while (finished := self._started.ended(_POLL_SECONDS)) is None:
-            self._log.show(show)
-        self._log.show(show, rest=True)
-        lines = finished.stdout.splitlines()
-        if not lines or lines[-1] == _WAITS:
-            raise self._refusal(finished)
-        return self._row(lines[-1])
+        """Wait for its end and return what became of it; `show` gets the lines of its log as they come."""
+        line = self._started.line()
+        number = self._number(self._started.line() if line == _WAITS else line)
+        while self._started.ended(_POLL_SECONDS) is None:
+            self._log.show(number, show)
+        self._log.show(number, show, rest=True)
+        return self._row(number)
 
-    def _to_its_end(self) -> Finished:
+    def _number(self, line: str) -> int:
+        if line:
+            return int(line.rpartition(" ")[2])
         while (finished := self._started.ended(1.0)) is None:
             continue
-        return finished
+        raise self._refusal(finished)
 
-    def _row(self, line: str) -> SpooledRun:
-        number = int(line.rpartition(" ")[2])
+    def _row(self, number: int) -> SpooledRun:
         runs = spooled_runs(self._machine, self._site, self._schedule)
         found = next((run for run in runs if run.run == number), None)
         if found is None:
@@ -86,16 +82,21 @@ class _NewLines:
     """What a log gets from now on, line by line."""
 
     def __init__(self, path: str) -> None:
-        self._file, self._rest = FollowedFile(path), b""
+        self._file, self._rest, self._is_inside = FollowedFile(path), b"", False
 
-    def show(self, show: Callable[[str], None], *, rest: bool = False) -> None:
-        """Show the lines that are complete, with `rest` also the beginning of the next one."""
+    def show(self, run: int, show: Callable[[str], None], *, rest: bool = False) -> None:
+        """Show the complete lines since the first one of a run, with `rest` also the beginning of the next one."""
         try:
             while data := self._file.read_new():
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for line in lines:
-                    show(line.decode(errors="replace"))
+                    self._show(run, line, show)
         except ShiftbossError:
             return  # no log; what became of the run says so
         if rest and self._rest:
-            show(self._rest.decode(errors="replace"))
+            self._show(run, self._rest, show)
+
+    def _show(self, run: int, line: bytes, show: Callable[[str], None]) -> None:
+        self._is_inside = self._is_inside or line.startswith(f"--- run {run} of ".encode())
+        if self._is_inside:  # before it there may be the end of another run
+            show(line.decode(errors="replace"))
