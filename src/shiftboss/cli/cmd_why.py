@@ -15,6 +15,7 @@ from shiftboss.cli.targets import complete_target, require_native_schedule
 from shiftboss.core.errors import UserError
 from shiftboss.core.log_lines import parse_since
 from shiftboss.core.spec import Schedule
+from shiftboss.setup.spool import was_rewritten
 
 _SHOWN = 20
 
@@ -67,7 +68,7 @@ def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occu
     found = [row for row in rows if minute <= row.due < minute + 60] if at else rows[-1:]
     is_over = minute + 60 <= session.machine.clock.now().timestamp()
     if at and not found and is_over and rows and was_due(schedule, session.machine.clock, at):
-        found = [_not_started(schedule.address, at)] if at > rows[0].due else []
+        found = [_not_started(session, schedule, at)] if at > rows[0].due else []
     if who := paused_by(session.machine, session.site, schedule):
         return found, _paused(schedule.address, who)
     runs = next_runs(schedule, session.machine.clock, 1)
@@ -76,10 +77,12 @@ def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occu
     return found, _next(runs[0], session.machine.clock.now(), schedule.times)
 
 
-def _not_started(address: str, at: float) -> Occurrence:
+def _not_started(session: Session, schedule: Schedule, at: float) -> Occurrence:
     due = int(at - at % 60)
     reason = "cron did not start it: the daemon or the server was down"
-    return Occurrence(address, 0, due, due, outcome="missed", reason=reason)
+    if was_rewritten(session.machine, session.site, schedule, at):
+        reason += ", or it had other times then"
+    return Occurrence(schedule.address, 0, due, due, outcome="missed", reason=reason)
 
 
 def _on_engine(session: Session, target: str, at: float) -> tuple[list[Occurrence], str]:

@@ -19,6 +19,7 @@ PLAIN = Override()
 FILE = "/etc/cron.d/shiftboss-myapp"
 LOGS = "/infra/logs/projects/myapp"
 ORDERS = "/var/lib/shiftboss/launch/cron/myapp.json"
+PAUSED = "/var/lib/shiftboss/launch/cron/myapp.paused"
 LOG = f"{LOGS}/scheduler.log"
 BACKUP = schedule("backup", "0 2 * * *", ("/usr/bin/pg_dump", "shop"))
 
@@ -88,7 +89,7 @@ def test_one_schedule_less_rewrites_the_file_and_none_removes_it():
 
 
 def test_without_schedules_only_our_file_is_asked_for():
-    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS}
+    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS, PAUSED}
 
 
 def test_holds_schedules_of_its_name_only():
