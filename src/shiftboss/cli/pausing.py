@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shiftboss.api.client import Client
 from shiftboss.cli.session import Session
-from shiftboss.cli.spool_rows import launched_schedule
+from shiftboss.cli.spool_rows import launched_schedule, refuse_plain
 from shiftboss.cli.targets import require_native_schedule, units_of
 from shiftboss.core.errors import UserError
 from shiftboss.core.names import parse_target
@@ -16,12 +16,12 @@ from shiftboss.setup.spool import spooled_of
 def set_paused(session: Session, targets: Sequence[str], *, wanted: bool) -> None:
     """Pause schedules, or let them run again; raises UserError for a target that means none, before any is touched."""
     on_cron, on_engine = _parted(session, targets)
-    if on_cron:
-        with session.changing():
-            pause(session.machine, session.site, on_cron, session.progress, wanted=wanted)
     if on_engine:
         with Client(session.site.api_socket) as client:
             _ = client.pause(*on_engine) if wanted else client.resume(*on_engine)
+    if on_cron:
+        with session.changing():
+            pause(session.machine, session.site, on_cron, session.progress, wanted=wanted)
 
 
 def _parted(session: Session, targets: Sequence[str]) -> tuple[list[Schedule], list[str]]:
@@ -49,4 +49,7 @@ def _on_cron(session: Session, target: str) -> list[Schedule]:
     if found and native:
         names = " ".join(unit.address for unit in (*found, *native))
         raise UserError(f"{target} has schedules on cron and on our own engine", hint=f"Name them: {names}")
+    for unit in units if not found and not native else ():
+        if isinstance(unit, Schedule):
+            refuse_plain(unit)
     return found

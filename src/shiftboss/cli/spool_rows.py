@@ -7,7 +7,7 @@ from shiftboss.cli.session import Session
 from shiftboss.cli.targets import resolve_target, units_of
 from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.facts import SpooledRun
-from shiftboss.core.names import parse_target
+from shiftboss.core.names import Target, parse_target
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.spool import spooled_of, spooled_runs
 
@@ -33,18 +33,33 @@ def launched_schedule(session: Session, text: str) -> Schedule | None:
     """
     target = parse_target(text)
     entry = None if session.is_guest else session.catalog.entries.get(target.project)
-    if entry is None or target.unit not in entry.tables.schedules:
+    if entry is None or target.unit is None:
+        return None
+    if target.unit not in entry.tables.schedules:
+        _refuse_unknown(session, target)
         return None
     unit = resolve_target(session, target).unit(target.unit)
     if not isinstance(unit, Schedule) or unit.backend != "cron":
         return None
-    if unit.plain:
-        raise UserError(
-            f"{text} is a plain line of cron, which cannot do that",
-            hint=f"Let it go through our launcher: remove plain = true from [schedules.{unit.name}] in"
-            f" {entry.path}, then: shiftboss apply {target.project}",
-        )
+    refuse_plain(unit)
     return unit
+
+
+def refuse_plain(schedule: Schedule) -> None:
+    """Raise UserError for a schedule whose runs cron starts by itself."""
+    if schedule.plain:
+        raise UserError(
+            f"{schedule.address} is a plain line of cron, which cannot do that",
+            hint=f"Let it go through our launcher: remove plain = true from [schedules.{schedule.name}] of"
+            f" {schedule.project.name}, then: shiftboss apply {schedule.project.name}",
+        )
+
+
+def _refuse_unknown(session: Session, target: Target) -> None:
+    """Raise UserError for what is no schedule, if there is no engine that could remember one."""
+    if session.machine.files.stat(session.site.api_socket) is None:
+        unit = resolve_target(session, target).unit(target.unit or "")
+        raise UserError(f"{unit.address} is no schedule", hint="See what is scheduled with: shiftboss next")
 
 
 def spooled_rows(session: Session, schedule: Schedule) -> list[Occurrence]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from tests.shop import SCHEDULER, Shop
+from tests.shop import QUEUE, SCHEDULER, Shop
 
 from shiftboss.cli.main import cli, run
 from shiftboss.core.facts import Finished
@@ -130,6 +130,15 @@ def test_a_plain_line_is_refused_with_the_way_out(sh: Run, command: str) -> None
     assert "shiftboss apply shop" in err
 
 
+@pytest.mark.parametrize("command", ["run", "pause", "resume"])
+def test_what_is_no_schedule_is_named_also_where_no_engine_runs(shop: Shop, sh: Run, command: str) -> None:
+    shop.set_up(QUEUE)
+    code, _, err = sh(command, "shop/back")
+    assert (code, "shop has no worker or schedule 'back'" in err) == (2, True)
+    code, _, err = sh(command, "shop/queue")
+    assert (code, "shop/queue is no schedule" in err) == (2, True)
+
+
 # ---- pause, resume
 
 
@@ -168,6 +177,13 @@ def test_the_name_of_a_project_means_all_that_can_be_paused(shop: Shop, sh: Run)
     assert json.loads(text)["paused"] == {"backup": "root", "scheduler": "root"}
     assert sh("resume", "shop/scheduler")[0] == 0
     assert json.loads(shop.machine.files.read(PAUSED) or "")["paused"] == {"backup": "root"}
+
+
+def test_a_project_of_which_nothing_can_be_paused_is_refused_with_the_way_out(shop: Shop, sh: Run) -> None:
+    for name in ("backup", "scheduler"):
+        shop.remove(name)
+    code, _, err = sh("pause", "shop")
+    assert (code, "shop/plain is a plain line of cron" in err) == (2, True)
 
 
 def test_what_is_removed_is_not_paused_any_more(shop: Shop, sh: Run) -> None:
