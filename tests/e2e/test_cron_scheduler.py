@@ -1,6 +1,7 @@
 """The Laravel scheduler and any other schedule on a real cron daemon."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.crond import ONE_RUN_SECONDS, TemporaryCron
 from tests.e2e.laravel import laravel_project
-from tests.e2e.server import CLASSIC, Server, TestProject
+from tests.e2e.server import CLASSIC, SHIFTBOSS, Server, TestProject
 from tests.e2e.test_laravel_scheduler import with_tasks, with_the_lines_of_the_guide
 from tests.waiting import wait_until
 
@@ -114,6 +115,112 @@ def test_what_cron_starts_is_accounted_for(server: Server, cron: TemporaryCron) 
     server.ok("remove", project.name, "--yes")
     assert list(server.cron_dir.iterdir()) == []
     assert not (server.directory / "etc/state/launch/cron" / f"{project.name}.json").exists()
+
+
+# what a program can see of the environment that it was started in
+SURROUNDINGS = (
+    "env | grep -v '^_=' | sort; id; pwd; umask; ulimit -a; ulimit -aH; nice; readlink /proc/self/fd/0; grep Sig[BI]"
+    " /proc/self/status; ps -o tty= -p $$"
+)
+
+
+def runs_of(project: TestProject, schedule: str) -> list[dict[str, Any]]:
+    """Return the rows of the history of a schedule that have an outcome, oldest first."""
+    rows = json.loads(project.server.ok("history", f"{project.name}/{schedule}", "--json").stdout)
+    return [row for row in rows if row["outcome"]]
+
+
+def output_of(project: TestProject, schedule: str, run: int) -> list[str]:
+    """Return what a run has printed."""
+    shown = project.server.ok("logs", f"{project.name}/{schedule}", "--run", str(run)).stdout
+    return shown.splitlines()[1:-1]
+
+
+def test_a_run_by_hand_is_as_one_of_cron_and_a_paused_schedule_is_skipped(
+    server: Server, cron: TemporaryCron, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What root's terminal has set does not reach the program: variables, priority, limits, umask."""
+    project = server.add_project()
+    project.release()
+    address = f"{project.name}/show"
+    server.ok("cron", project.name, "show", "* * * * *", "--shell", "--", SURROUNDINGS)
+    wait_until(lambda: runs_of(project, "show"), ONE_RUN_SECONDS, what="a run of cron")
+
+    for name, value in (
+        ("ONLY_OF_ROOT", "1"),
+        ("LANG", "C"),
+        ("TZ", "Asia/Tokyo"),
+        ("PATH", "/odd:/usr/bin:/bin"),
+    ):
+        monkeypatch.setenv(name, value)
+    odd = ("sh", "-c", 'ulimit -S -n 512; umask 077; exec nice -n 5 "$@"', "sh", *SHIFTBOSS)
+    answer = server.ok("run", address, program=odd)
+    assert answer.stdout.splitlines()[-1] == f"{address}: ran"
+    by_cron, by_hand = runs_of(project, "show")[0], runs_of(project, "show")[-1]
+    assert (by_cron["cause"], by_hand["cause"]) == (None, "by root")
+    shown = output_of(project, "show", by_hand["run"])
+    assert shown == output_of(project, "show", by_cron["run"])
+    assert answer.stdout.splitlines()[1:-2] == shown
+    assert f"uid={project.as_user('id', '-u').stdout.strip()}({project.user})" in answer.stdout
+
+    server.ok("pause", address)
+    assert f"{address} does not run: paused by root" in server.ok("status").stdout
+    server.ok("apply", project.name)
+    skipped = wait_until(
+        lambda: runs_of(project, "show")[-1]["outcome"] == "skipped", ONE_RUN_SECONDS, what="a skipped time"
+    )
+    assert skipped
+    assert runs_of(project, "show")[-1]["reason"] == "paused by root"
+    assert server.ok("run", address).stdout.endswith(f"{address}: ran\n"), "a person may still run it"
+    server.ok("resume", address)
+    wait_until(
+        lambda: (
+            runs_of(project, "show")[-1]["outcome"] == "ran" and not runs_of(project, "show")[-1]["cause"]
+        ),
+        ONE_RUN_SECONDS,
+        what="a run of cron again",
+    )
+
+
+def test_a_run_by_hand_shows_the_output_live_and_ends_with_the_status_of_the_command(server: Server) -> None:
+    """It respects the lock, and goes on when who asked for it goes away. Needs no cron daemon."""
+    project = server.add_project()
+    release = project.release()
+    address = f"{project.name}/slow"
+    program = "echo first; while [ ! -e go ]; do sleep 0.1; done; echo last; exit 7"
+    server.run("cron", project.name, "slow", "0 4 1 1 *", "--shell", "--", program)
+    environment = {**os.environ, "SHIFTBOSS_CONFIG": str(server.config)}
+    asked = ([*SHIFTBOSS, "run", address], subprocess.PIPE, environment)
+    with subprocess.Popen(asked[0], stdout=asked[1], text=True, env=asked[2]) as run:
+        assert run.stdout
+        assert [run.stdout.readline() for _ in range(2)][1] == "first\n"
+        second = server.run("run", address)
+        words = f"{address}: skipped: overlap: run 1 of an earlier occurrence has not ended\n"
+        assert (second.status, second.stdout) == (1, words)
+        assert "by root: it was skipped (overlap" in server.ok("why", address).stdout
+        go = project.write(release, "go", "")
+        rest, _ = run.communicate(timeout=30)
+    assert run.returncode == 7
+    shown = [line for line in rest.splitlines() if not line.startswith("--- ")]
+    assert shown == ["last", f"{address}: failed: exit 7; log: last"]
+
+    go.unlink()
+    with subprocess.Popen(asked[0], stdout=asked[1], text=True, env=asked[2]) as run:
+        assert run.stdout
+        run.stdout.readline()
+        run.kill()
+    project.write(release, "go", "")
+    wait_until(lambda: "run 3 ended" in _ended(project), 30, what="the end of the run that nobody waits for")
+
+    answer = server.run("run", address, "--detach")
+    assert "is started" in answer.stdout
+    wait_until(lambda: "run 4 ended" in _ended(project), 30, what="the end of the run in the background")
+    last = runs_of(project, "slow")[-1]
+    assert (last["run"], last["outcome"], last["exit_status"], last["cause"]) == (4, "failed", 7, "by root")
+
+
+def _ended(project: TestProject) -> str:
+    return " ".join(f"run {row['run']} ended" for row in runs_of(project, "slow"))
 
 
 def test_without_a_cron_daemon_it_says_so_and_how_to_start_it(server: Server) -> None:

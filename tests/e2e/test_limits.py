@@ -1,4 +1,4 @@
-"""Limits and isolation, on native and through Supervisor, as a server's root gets them from the command line. About 25 s."""
+"""Limits and isolation, on native, through Supervisor and on cron, as a server's root gets them. About 90 s."""
 
 import json
 import time
@@ -9,6 +9,7 @@ import pytest
 
 from shiftboss.confine import limits
 from shiftboss.confine.descendants import read_process
+from tests.crond import ONE_RUN_SECONDS, TemporaryCron
 from tests.e2e.server import Server, TestProject, on_both, on_supervisor
 from tests.waiting import wait_until
 
@@ -362,3 +363,87 @@ def test_the_log_says_that_memory_ran_out_in_the_run_before(server: Server) -> N
     server.run("setup", project.name, "custom", "--name", "eat", "--memory", "32M", "--", PYTHON, "eat.py")
     words = f"{project.name}/eat:1: note: its last run: out of memory: killed by the kernel"
     wait_until(lambda: words in project.log("eat"), 20, what="the note of the launcher")
+
+
+LOOK = """
+import json, os, sys
+def attempt(action):
+    try:
+        return action()
+    except OSError as error:
+        return type(error).__name__
+root, log, projects = sys.argv[1:]
+print(json.dumps([attempt(lambda: open(root + "/.env").read()), attempt(lambda: open(log).read(4)), os.listdir(projects)]))
+"""
+FORKS = """
+import os, time
+children = 0
+while True:
+    try:
+        pid = os.fork()
+    except BlockingIOError:
+        sys.exit(f"only {children} children")
+    if pid == 0:
+        time.sleep(3)
+        os._exit(0)
+    children += 1
+"""
+
+
+@pytest.mark.timeout(200)
+def test_on_cron_limits_and_isolation_hold_and_the_history_says_what_they_ended(server: Server) -> None:
+    """Set up by shiftboss, started by a real cron."""
+    victim, project = project_with(server, "held.py", SLEEPER), project_with(server, "eat.py", EATER)
+    (victim.root / ".env").write_text("SECRET")  # readable by everybody, as they often are
+    server.ok("setup", victim.name, "custom", "--name", "held", "--", PYTHON, "held.py")
+    release = project.current.resolve()
+    project.write(release, "look.py", LOOK)
+    project.write(release, "forks.py", f"import sys\n{FORKS}")
+    neighbour = f"{victim.root} {victim.logs}/held.log {victim.root.parent}"
+    # the same glance with and without isolation: so the test can tell
+    project.declare(
+        f"""
+[schedules.eat]
+cron = "* * * * *"
+command = "{PYTHON} eat.py"
+memory = "32M"
+[schedules.forks]
+cron = "* * * * *"
+command = "{PYTHON} forks.py"
+tasks_max = 20
+timeout = "30s"
+[schedules.shut]
+cron = "* * * * *"
+command = "{PYTHON} look.py {neighbour}"
+memory = "64M"
+isolation = "standard"
+[schedules.open]
+cron = "* * * * *"
+command = "{PYTHON} look.py {neighbour}"
+isolation = "none"
+"""
+    )
+    with TemporaryCron(server.directory):
+        answer = server.ok("apply", project.name)
+        assert f"{project.name}/eat: memory 32M, held by cgroup v" in answer.stdout + answer.stderr
+
+        def ended() -> dict[str, dict[str, Any]] | None:
+            rows = json.loads(server.ok("history", project.name, "--json").stdout)
+            found = {row["target"].partition("/")[2]: row for row in rows if row["outcome"]}
+            return found if len(found) == 4 else None
+
+        rows = wait_until(ended, ONE_RUN_SECONDS + 35, what="the end of all four")
+        assert rows
+    assert (rows["eat"]["outcome"], rows["eat"]["exit_status"]) == ("failed", 137)
+    assert rows["eat"]["reason"].startswith("out of memory: killed by the kernel (its limit is 32M")
+    assert rows["forks"]["reason"] == "exit 1; log: only 19 children"
+    told = {name: json.loads(said_by(project, name)[0]) for name in ("shut", "open")}
+    assert told["shut"] == ["FileNotFoundError", "FileNotFoundError", [project.name]]
+    assert told["open"][0] == "SECRET"
+    assert sorted(told["open"][2]) == sorted([victim.name, project.name])
+    assert "out of memory" in server.ok("why", f"{project.name}/eat").stdout
+
+
+def said_by(project: TestProject, schedule: str) -> list[str]:
+    """Return what the runs of a schedule wrote, without the lines that frame them."""
+    return [line for line in project.log(schedule).splitlines() if not line.startswith("--- run ")]

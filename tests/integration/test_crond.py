@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.cron import CronBackend
 from shiftboss.backends.cron_line import render_crontab
+from shiftboss.core.errors import HostError
 from shiftboss.core.facts import Query, ReadFile, StatPath
 from shiftboss.core.plan import CreateFile, MakeDirectory, Override, WriteFile
 from shiftboss.core.spec import Account, Project
@@ -314,3 +316,45 @@ def test_what_starts_at_boot_is_known_for_the_usual_inits(
     machine(tmp_path)
     assert RealBoot(str(tmp_path)).starts(("cron", "crond")) is starts
     assert RealBoot(str(tmp_path)).starts(("crond",)) is (None if starts is None else False)
+
+
+START = """
+import json, os, resource, sys
+print("first", flush=True)
+print(json.dumps([dict(os.environ), os.getcwd(), os.umask(0), os.getsid(0) == os.getpid(), sys.stdin.read(),
+    os.getpriority(os.PRIO_PROCESS, 0), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]), flush=True)
+sys.exit("the end")
+"""
+
+
+@pytest.mark.needs_root
+def test_a_command_is_started_as_a_line_of_the_daemon_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ONLY_HERE", "1")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with TemporaryCron(tmp_path) as cron:
+        wanted = [
+            resource.prlimit(cron.pid, resource.RLIMIT_NOFILE)[0],
+            os.getpriority(os.PRIO_PROCESS, cron.pid),
+        ]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] // 2, before[1]))
+        try:
+            started = RealCronDaemon().start(("/usr/bin/python3", "-I", "-c", START), str(cron.cron_dir))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert started.line() == "first"
+        finished = wait_until(lambda: started.ended(0.1), 20, what="its end")
+    assert finished
+    assert (finished.status, finished.stderr) == (1, "the end\n")
+    environment, directory, umask, leads, read, priority, files = json.loads(finished.stdout)
+    home = pwd.getpwuid(0).pw_dir
+    found = {name: environment[name] for name in environment if name != "LC_CTYPE"}  # Python's own
+    assert found == {"SHELL": "/bin/sh", "PATH": "/usr/bin:/bin", "HOME": home, "LOGNAME": "root"}
+    assert (directory, umask, leads, read) == (home, 0o022, True, "")
+    assert [files, priority] == wanted
+
+
+def test_a_command_that_is_not_there_is_refused():
+    with pytest.raises(HostError, match="cannot start /no/such: no such file"):
+        RealCronDaemon().start(("/no/such",), "/no/such")

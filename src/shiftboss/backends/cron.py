@@ -11,6 +11,7 @@ from shiftboss.backends.contract import Wanted
 from shiftboss.backends.cron_duplicates import duplicates
 from shiftboss.backends.cron_line import crontab_path, render_crontab
 from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders, spool_directory
+from shiftboss.backends.launch_pauses import pauses_query, plan_pauses
 from shiftboss.backends.logs import LogPaths, log_queries, path_facts, prepare_logs
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
 from shiftboss.core.cron_lint import Finding, lint
@@ -68,7 +69,7 @@ class CronBackend:
     def queries(self, wanted: Wanted) -> tuple[Query, ...]:
         """Name what `plan` must know: our file, and with schedules also the directories, logs and time zone."""
         file = sealed_file_queries(crontab_path(wanted.site, wanted.project.name))
-        ours = (*file, *orders_queries(wanted, self.name))
+        ours = (*file, *orders_queries(wanted, self.name), pauses_query(wanted))
         schedules = _schedules(wanted)
         if not schedules:
             return ours
@@ -93,19 +94,19 @@ class CronBackend:
             notes = Plan(notes=tuple(note for schedule in schedules for note in _examine(schedule, answers)))
             logs = prepare_logs(wanted, _log_paths(schedules), answers)
         file = plan_sealed_file(_file(wanted, schedules, launches), wanted, answers, override)
-        return merge((logs, orders, file, notes))
+        return merge((logs, orders, plan_pauses(wanted, answers), file, notes))
 
 
 def _file(wanted: Wanted, schedules: tuple[Schedule, ...], launches: Mapping[str, Launch]) -> SealedFile:
     project = wanted.project
-    commands = {address: _run_command(wanted.site, launch) for address, launch in launches.items()}
+    commands = {address: run_command(wanted.site, launch.command) for address, launch in launches.items()}
     text = render_crontab(project, schedules, commands) if schedules else None
     return SealedFile(crontab_path(wanted.site, project.name), project.name, text, _mode(project, schedules))
 
 
-def _run_command(site: Site, launch: Launch) -> tuple[str, ...]:
-    """Return the command of a line that calls the launcher, up to the schedule's address."""
-    return (*launch.command, "--run", spool_directory(site))
+def run_command(site: Site, launch: tuple[str, ...], who: str = "") -> tuple[str, ...]:
+    """Return the command of a line that calls the launcher, up to the schedule's address; `who`: who runs it by hand."""
+    return (*launch, "--run", spool_directory(site), *(("--asked", who) if who else ()))
 
 
 def _mode(project: Project, schedules: Iterable[Schedule]) -> int:

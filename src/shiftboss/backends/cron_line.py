@@ -31,7 +31,7 @@ _SHAPE = re.compile(
     rf"cd (?P<directory>{_WORD}) && (?P<words>{_WORD}(?: {_WORD})*) >> (?P<log>{_WORD}) 2>&1", re.ASCII
 )
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*", re.ASCII)
-_ROOT, _LONGEST_COMMENT = "root", 200
+_ROOT = "root"
 NO_LAUNCHES: Mapping[str, tuple[str, ...]] = {}
 _SCRIPT_HINT = "Put the command into a script of the project and schedule that script."
 
@@ -92,8 +92,8 @@ def render_crontab(
     plain = [schedule for schedule in ordered if schedule.address not in launches]
     lines: list[str] = []
     for schedule in launched:
-        comment = f"# {schedule.address}: {_as_comment(schedule)}"
-        lines += ["", comment, render_line(schedule, launches[schedule.address])]
+        # its command is for root's eyes: everybody can read this file
+        lines += ["", f"# {schedule.address}", render_line(schedule, launches[schedule.address])]
     if plain:
         lines += [""] if launched else []
         lines += [_render_variable(name, value) for name, value in _variables(project).items()]
@@ -103,12 +103,6 @@ def render_crontab(
     meant = [meant_by(schedule, launches.get(schedule.address)) for schedule in (*launched, *plain)]
     check(text, {project.account.name, _ROOT}, meant)
     return text
-
-
-def _as_comment(schedule: Schedule) -> str:
-    """Return a command such that people recognise it; the launcher gets it from its orders."""
-    words = _UNFIT.sub("?", shlex.join(schedule.argv))
-    return words if len(words) <= _LONGEST_COMMENT else f"{words[:_LONGEST_COMMENT]} …"
 
 
 def render_line(schedule: Schedule, launch: tuple[str, ...] | None = None) -> str:

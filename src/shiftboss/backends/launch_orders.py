@@ -40,6 +40,11 @@ def orders_directories(site: Site) -> tuple[str, ...]:
     return tuple(orders_directory(site, backend) for backend in _BACKENDS)
 
 
+def launch_command(site: Site, backend: str, launcher: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that starts a unit of a backend, up to what is special of that backend."""
+    return (*launcher, "--orders", orders_directory(site, backend))
+
+
 def spool_directory(site: Site) -> str:
     """Return where the launcher keeps what became of the runs that cron started."""
     return f"{site.state}/spool"
@@ -69,7 +74,7 @@ def plan_orders(wanted: Wanted, backend: str, answers: Answers) -> tuple[Plan, M
     assert isinstance(ground, Ground)
     assert isinstance(words, tuple)
     notes = bound_notes(units, entries, wanted.site, before, launcher_ground(ground))
-    command = (*words, "--orders", orders_directory(wanted.site, backend))
+    command = launch_command(wanted.site, backend, words)
     launches = {entry.address: Launch(command, entry.revision) for entry in entries}
     return Plan(actions=_written(wanted, backend, entries, before), notes=notes), launches
 

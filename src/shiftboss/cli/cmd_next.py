@@ -1,5 +1,6 @@
 """The command `shiftboss next`."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import click
@@ -14,6 +15,9 @@ from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.laravel_list import tasks_due
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.due import next_runs
+from shiftboss.setup.pauses import paused_schedules
+
+_NOBODY: Mapping[str, str] = {}
 
 
 @click.command("next", epilog="shiftboss next myapp -n 5")
@@ -35,12 +39,8 @@ def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_
         return 0
     projects, errors = units_of(session, target)
     schedules = [unit for _, units in projects for unit in units if isinstance(unit, Schedule)]
-    due: list[tuple[datetime, Schedule]] = []
-    for schedule in schedules:
-        try:
-            due += [(moment, schedule) for moment in next_runs(schedule, session.machine.clock, count)]
-        except ShiftbossError as problem:
-            errors.append(problem)
+    due = _times(session, schedules, count, errors)
+    paused = _paused(session, schedules, errors)
     inside, untold = ask_for_tasks(session, schedules if tasks else ())
     errors += untold
     rows = [Due(moment, s.address, s.times, " ".join(s.argv)) for moment, s in due]
@@ -51,15 +51,41 @@ def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_
     ]
     rows.sort(key=lambda row: (row.moment, row.address, row.task))
     if as_json:
-        print_json([_as_json(row) for row in rows])
+        print_json([_as_json(row, paused) for row in rows])
     else:
         _print(session, rows)
+    for address, who in sorted(paused.items()):
+        session.console.warn(
+            f"{address} does not run: paused by {who}; again with: shiftboss resume {address}"
+        )
     for scheduler in inside:
         for note in scheduler.notes:
             session.console.warn(f"{scheduler.schedule}: {note}")
     for error in errors:
         session.console.warn_of(error)
     return errors[0].exit_code if errors else 0
+
+
+def _times(
+    session: Session, schedules: Iterable[Schedule], count: int, errors: list[ShiftbossError]
+) -> list[tuple[datetime, Schedule]]:
+    due: list[tuple[datetime, Schedule]] = []
+    for schedule in schedules:
+        try:
+            due += [(moment, schedule) for moment in next_runs(schedule, session.machine.clock, count)]
+        except ShiftbossError as problem:
+            errors.append(problem)
+    return due
+
+
+def _paused(
+    session: Session, schedules: Iterable[Schedule], errors: list[ShiftbossError]
+) -> Mapping[str, str]:
+    try:
+        return paused_schedules(session.machine, session.site, schedules)
+    except ShiftbossError as problem:
+        errors.append(problem)
+        return _NOBODY
 
 
 def _show_guest(session: Session, target: str | None, *, tasks: bool, as_json: bool) -> None:
@@ -89,9 +115,10 @@ class Due(Struct, frozen=True):
     task: str = ""
 
 
-def _as_json(row: Due) -> dict[str, str]:
+def _as_json(row: Due, paused: Mapping[str, str] = _NOBODY) -> dict[str, str]:
     shown = {"target": row.address, "due": row.moment.isoformat(), "command": row.command}
-    return shown | ({"task": row.task} if row.task else {})
+    who = paused.get(row.address, "")
+    return shown | ({"task": row.task} if row.task else {}) | ({"paused": who} if who else {})
 
 
 def _print(session: Session, rows: list[Due]) -> None:

@@ -2,9 +2,9 @@
 
 import click
 
-from shiftboss.api.client import Client
+from shiftboss.cli.pausing import set_paused
 from shiftboss.cli.session import open_session
-from shiftboss.cli.targets import complete_target, require_native_schedule
+from shiftboss.cli.targets import complete_target
 
 
 @click.command("pause", epilog="shiftboss pause myapp/backup")
@@ -13,11 +13,9 @@ from shiftboss.cli.targets import complete_target, require_native_schedule
 def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
     """Let schedules not run by themselves for now; what is due meanwhile is told as skipped.
 
-    A run that lives goes on, and `shiftboss run` still works. It stays paused over reboots. Backend native only.
+    A run that lives goes on, and `shiftboss run` still works. It stays paused over reboots and `shiftboss apply`. On
+    cron not for plain lines, as setup-cron writes them.
     """
     session = open_session(ctx)
-    for target in targets:
-        require_native_schedule(session, target)
-    with Client(session.site.api_socket) as client:
-        client.pause(*targets)
+    set_paused(session, targets, wanted=True)
     session.console.print(f"paused {', '.join(targets)}; again with: shiftboss resume {' '.join(targets)}")

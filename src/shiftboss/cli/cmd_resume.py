@@ -2,9 +2,9 @@
 
 import click
 
-from shiftboss.api.client import Client
+from shiftboss.cli.pausing import set_paused
 from shiftboss.cli.session import open_session
-from shiftboss.cli.targets import complete_target, require_native_schedule
+from shiftboss.cli.targets import complete_target
 
 
 @click.command("resume", epilog="shiftboss resume myapp/backup")
@@ -13,11 +13,8 @@ from shiftboss.cli.targets import complete_target, require_native_schedule
 def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
     """Let schedules run again that were paused, or stopped because they started too often.
 
-    Times that have passed meanwhile are not made up for. Backend native only.
+    Times that have passed meanwhile are not made up for.
     """
     session = open_session(ctx)
-    for target in targets:
-        require_native_schedule(session, target)
-    with Client(session.site.api_socket) as client:
-        client.resume(*targets)
+    set_paused(session, targets, wanted=False)
     session.console.print(f"resumed {', '.join(targets)}")

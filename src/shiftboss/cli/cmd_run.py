@@ -9,6 +9,7 @@ import click
 from shiftboss.api.calls import MAX_WAIT_SECONDS, LogLines, Logs
 from shiftboss.api.client import Client
 from shiftboss.cli.session import Session, open_session
+from shiftboss.cli.spool_rows import launched_schedule
 from shiftboss.cli.targets import complete_target, require_native_schedule
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.log_lines import harmless
@@ -25,9 +26,13 @@ def command(ctx: click.Context, target: str, detach: bool) -> int:
     """Run a schedule now, exactly as its time would: same user, environment, limits, log and history.
 
     Its output is shown live; the exit status is that of the command, 1 if it did not run (an overlap, a condition
-    that says no). Ctrl-C leaves it running. Backend native only.
+    that says no). Ctrl-C leaves it running. On cron not for plain lines, as setup-cron writes them.
     """
     session = open_session(ctx)
+    if schedule := launched_schedule(session, target):
+        from shiftboss.cli.run_on_cron import run_on_cron
+
+        return run_on_cron(session, schedule, detach=detach)
     require_native_schedule(session, target)
     with Client(session.site.api_socket) as client:
         if detach:

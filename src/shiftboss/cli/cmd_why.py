@@ -15,6 +15,7 @@ from shiftboss.cli.targets import complete_target, require_native_schedule
 from shiftboss.core.errors import UserError
 from shiftboss.core.log_lines import parse_since
 from shiftboss.core.spec import Schedule
+from shiftboss.setup.spool import was_rewritten
 
 _SHOWN = 20
 
@@ -60,22 +61,28 @@ def _only(schedules: list[Schedule], target: str) -> Schedule:
 def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occurrence], str]:
     """Return what cron did at a time, and what comes next."""
     from shiftboss.setup.due import next_runs, was_due
+    from shiftboss.setup.pauses import paused_by
 
     rows = spooled_rows(session, schedule)
-    found = [row for row in rows if not at or row.due == at - at % 60]
-    found = found if at else found[-1:]
-    if at and not found and rows and was_due(schedule, session.machine.clock, at):
-        found = [_not_started(schedule.address, at)] if at > rows[0].due else []
+    minute = at - at % 60
+    found = [row for row in rows if minute <= row.due < minute + 60] if at else rows[-1:]
+    is_over = minute + 60 <= session.machine.clock.now().timestamp()
+    if at and not found and is_over and rows and was_due(schedule, session.machine.clock, at):
+        found = [_not_started(session, schedule, at)] if at > rows[0].due else []
+    if who := paused_by(session.machine, session.site, schedule):
+        return found, _paused(schedule.address, who)
     runs = next_runs(schedule, session.machine.clock, 1)
     if not runs:
         return found, f"The clock makes it never due ({schedule.times})."
     return found, _next(runs[0], session.machine.clock.now(), schedule.times)
 
 
-def _not_started(address: str, at: float) -> Occurrence:
+def _not_started(session: Session, schedule: Schedule, at: float) -> Occurrence:
     due = int(at - at % 60)
     reason = "cron did not start it: the daemon or the server was down"
-    return Occurrence(address, 0, due, due, outcome="missed", reason=reason)
+    if was_rewritten(session.machine, session.site, schedule, at):
+        reason += ", or it had other times then"
+    return Occurrence(schedule.address, 0, due, due, outcome="missed", reason=reason)
 
 
 def _on_engine(session: Session, target: str, at: float) -> tuple[list[Occurrence], str]:
@@ -103,10 +110,14 @@ def _following(status: ScheduleStatus, now: datetime) -> str:
     if status.halted:
         return f"It is stopped ({status.halted}); once that is mended: shiftboss resume {status.address}"
     if status.paused:
-        return f"It is paused by {status.paused}; again with: shiftboss resume {status.address}"
+        return _paused(status.address, status.paused)
     if status.next is None:
         return f"The clock makes it never due ({status.when})."
     return _next(datetime.fromtimestamp(status.next, now.tzinfo), now, status.when)
+
+
+def _paused(address: str, who: str) -> str:
+    return f"It is paused by {who}; again with: shiftboss resume {address}"
 
 
 def _next(at: datetime, now: datetime, when: str) -> str:

@@ -90,7 +90,7 @@ class SpooledRun(Struct, frozen=True):
     """One occurrence that cron started. Times are seconds since the epoch.
 
     `outcome`: as of any schedule, None while it runs. `began` None: it did not run. `output`: the end of what a run
-    that went wrong has written.
+    that went wrong has written. `cause`: who asked for it ("by root"), "" if its time had come.
     """
 
     run: int
@@ -102,6 +102,7 @@ class SpooledRun(Struct, frozen=True):
     exit_status: int | None = None
     memory_bytes: int | None = None
     output: str = ""
+    cause: str = ""
 
 
 class EngineProcess(Struct, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from shiftboss.core.exit_reason import Ending, exit_reason
+from shiftboss.core.exit_reason import Ending, Starved, exit_reason
 from shiftboss.core.facts import Launcher, SpooledRun
 from shiftboss.core.laravel_run import judge_run
 from shiftboss.core.spec import Schedule
@@ -17,6 +17,7 @@ _EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
 class _Line(msgspec.Struct):
     run: int
     due: int | None = None
+    cause: str = ""
     began: float | None = None
     pid: int = 0
     since: int = 0
@@ -25,6 +26,10 @@ class _Line(msgspec.Struct):
     ended: float | None = None
     code: int = 0
     memory: int | None = None
+    kills: int = 0
+    own_limit: int = 0
+    limit: int | None = None
+    peak: int | None = None
     ending: str = ""
     reason: str = ""
     trouble: str = ""
@@ -56,7 +61,8 @@ def _lines(text: str) -> Iterable[_Line]:
 
 def _told(line: _Line, start: _Line | None, schedule: Schedule) -> SpooledRun:
     if line.ended is None:
-        return SpooledRun(line.run, line.due or 0, line.outcome or "unknown", line.reason)
+        outcome = line.outcome or "unknown"
+        return SpooledRun(line.run, line.due or 0, outcome, line.reason, cause=line.cause)
     outcome, reason = _judged(line, schedule)
     if line.trouble:
         reason = f"{reason}; {line.trouble}" if reason else line.trouble
@@ -71,6 +77,7 @@ def _told(line: _Line, start: _Line | None, schedule: Schedule) -> SpooledRun:
         line.code if line.code >= 0 else _SIGNALLED - line.code,
         line.memory,
         "" if outcome == "ran" else _excerpt(line.output),
+        start.cause if start else "",
     )
 
 
@@ -81,15 +88,20 @@ def _judged(line: _Line, schedule: Schedule) -> tuple[str, str]:
     inside = judge_run(line.output, line.code).words if schedule.policy.asks_inside else ""
     if line.code == 0:
         return ("failed", inside) if inside else ("ran", "")
-    words = exit_reason(Ending(line.code, lines=line.output.splitlines()), {})
+    words = exit_reason(Ending(line.code, lines=line.output.splitlines(), starved=_starved(line)), {})
     return "failed", f"{words}; {inside}" if inside else words
+
+
+def _starved(line: _Line) -> Starved | None:
+    return Starved(line.kills, bool(line.own_limit), line.limit, line.peak) if line.kills else None
 
 
 def _untold(line: _Line, lives: Callable[[Launcher], bool]) -> SpooledRun:
     """Return a run whose end nobody has written down: it still lives, or who watched over it has died."""
     is_alive = lives(Launcher(line.pid, line.since, line.boot))
     reason = "" if is_alive else "its launcher ended before it could tell: killed, or the server went down"
-    return SpooledRun(line.run, line.due or 0, None if is_alive else "unknown", reason, line.began)
+    outcome = None if is_alive else "unknown"
+    return SpooledRun(line.run, line.due or 0, outcome, reason, line.began, cause=line.cause)
 
 
 def _excerpt(output: str) -> str:

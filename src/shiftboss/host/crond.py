@@ -1,4 +1,4 @@
-"""The cron daemon of this server, and what its init starts at boot. Only looks; changes nothing.
+"""The cron daemon of this server, and what its init starts at boot. Looks, and changes nothing of theirs.
 
 Paths are below `root`, so that tests can show other machines.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from shiftboss.core.facts import Finished
 from shiftboss.host.commands import NOT_FOUND, TIMED_OUT, RealCommands
 from shiftboss.host.files import refused
+from shiftboss.host.ports import Started
 
 _DAEMONS = frozenset({"cron", "crond"})
 _READS = "etc/cron.d"  # compiled into cron and cronie; where another directory is mounted there, that one
@@ -84,6 +85,12 @@ class RealCronDaemon:
                 continue  # the file was removed
             except OSError as error:
                 raise refused("touch", touched, error) from error
+
+    def start(self, argv: tuple[str, ...], cron_dir: str) -> Started:
+        """Start a command of root as a line in `cron_dir` would be; raises HostError."""
+        from shiftboss.host.cron_start import CronStart
+
+        return CronStart(argv, self.reader(cron_dir))
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:
         """Return path and text of every crontab of this machine but our own file, as far as we may read them.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import (
     EngineAccount,
@@ -30,6 +32,7 @@ from shiftboss.host.fake_faults import Faults
 from shiftboss.host.fake_files import FakeFiles, may
 from shiftboss.host.fake_supervisor import FakeSupervisord, FakeSupervisors
 from shiftboss.host.machine import Machine
+from shiftboss.host.ports import Started
 
 ROOT = Account("root", 0, 0, "root", "/root", "/bin/bash")
 CONF_DIR = "/etc/supervisor/conf.d"
@@ -225,10 +228,25 @@ class FakeProcesses:
         return self.listeners.get(port)
 
 
+class FakeStarted:
+    """The `Started` port: a command that has printed these lines and ended."""
+
+    def __init__(self, finished: Finished) -> None:
+        self._finished = finished
+
+    def line(self) -> str:
+        line, _, rest = self._finished.stdout.partition("\n")
+        self._finished = replace(self._finished, stdout=rest)
+        return line
+
+    def ended(self, seconds: float) -> Finished | None:
+        return self._finished
+
+
 class FakeCronDaemon:
     """The `CronDaemon` port: one daemon (`pid`, None if it does not run) that reads /etc/cron.d.
 
-    `complaint` is what its checker says of any file.
+    `complaint` is what its checker says of any file; `program` is what becomes of a command that it starts.
     """
 
     def __init__(self, faults: Faults) -> None:
@@ -237,6 +255,7 @@ class FakeCronDaemon:
         self.directory = "/etc/cron.d"
         self.complaint: str | None = None
         self.crontabs: dict[str, str] = {}
+        self.program: Callable[[tuple[str, ...]], Finished] = lambda _argv: Finished(0)
 
     def reader(self, cron_dir: str) -> int | None:
         return self.pid if cron_dir == self.directory else None
@@ -248,6 +267,10 @@ class FakeCronDaemon:
     def announce(self, *paths: str) -> None:
         for path in paths:
             self._faults.reach("cron.announce", path)
+
+    def start(self, argv: tuple[str, ...], cron_dir: str) -> Started:
+        self._faults.reach("cron.start", argv[0])
+        return FakeStarted(self.program(argv))
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:
         return {path: text for path, text in self.crontabs.items() if path != own_path}

@@ -336,6 +336,18 @@ class Engines(Protocol):
         ...
 
 
+class Started(Protocol):
+    """A command that was started and is not waited for: it lives on when we end."""
+
+    def line(self) -> str:
+        """Wait for the next line that it prints and return it without its end, "" if there will be none."""
+        ...
+
+    def ended(self, seconds: float) -> Finished | None:
+        """Return how it ended, and the outputs that nobody has read; None if it still runs after so many seconds."""
+        ...
+
+
 class CronDaemon(Protocol):
     """The cron daemon of this server."""
 
@@ -349,6 +361,10 @@ class CronDaemon(Protocol):
 
     def announce(self, *paths: str) -> None:
         """Make sure that a running daemon sees files that were just written or removed; takes up to a second."""
+        ...
+
+    def start(self, argv: tuple[str, ...], cron_dir: str) -> Started:
+        """Start a command of root as a line in `cron_dir` would be: session, environment, limits, without input."""
         ...
 
     def other_crontabs(self, own_path: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""`shiftboss-exec [--orders DIR] [--from-zero | --run SPOOL] PROJECT/UNIT[:PROCESS]`: confines itself and becomes the program of that unit.
+"""`shiftboss-exec [--orders DIR] [--from-zero | --run SPOOL [--asked NAME]] PROJECT/UNIT[:PROCESS]`: confines itself and becomes the program of that unit.
 
 For backends that cannot limit or isolate (Supervisor, cron): they start this as root. What to run, as whom and with
 which limits is in a root-owned file (`DIR/<project>.json`); nothing a project user controls is read before
 the drop to that user. Nothing of ours stays: the pid is the program's, signals go straight to it.
 
 With `--run` (cron) it stays: it locks, logs, ends what takes too long, and writes into SPOOL what became of the run.
+`--asked`: it is not cron that starts it, but NAME (`shiftboss run`), who is told on stdout which run it becomes.
 
 A worker's process has a number. If anything of its last run still lives, it is killed first: never two copies.
 A run without a number (a schedule) is beside those before it. `--from-zero`: the first process is written 0, as
@@ -24,27 +25,18 @@ from shiftboss.confine.steps import StepError
 from shiftboss.launcher.order import Address, Order, OrderError, read_order
 
 ORDERS = "/var/lib/shiftboss/launch"
-USAGE = "usage: shiftboss-exec [--orders DIRECTORY] [--from-zero | --run SPOOL] PROJECT/UNIT[:PROCESS]"
+USAGE = "usage: shiftboss-exec [--orders DIRECTORY] [--from-zero | --run SPOOL [--asked NAME]] PROJECT/UNIT[:PROCESS]"
 NOT_FOUND, NOT_EXECUTABLE, OUR_FAILURE = 127, 126, 125
 
 
 def main() -> None:
     """Become the program; exit 125 to 127 with one line on stderr if that fails."""
-    words = sys.argv[1:]
-    directory, first, spool = ORDERS, 1, ""
-    if words[:1] == ["--orders"] and len(words) > 2:
-        directory, words = words[1], words[2:]
-    if words[:1] == ["--from-zero"]:
-        first, words = 0, words[1:]
-    if words[:1] == ["--run"] and len(words) > 2:
-        spool, words = words[1], words[2:]
-    if len(words) != 1:
-        raise _failed(USAGE, OUR_FAILURE)
+    directory, first, spool, who, words = _parsed(sys.argv[1:])
     shown = words[0][:80]
     try:
         address = Address(words[0], first)
         if spool:
-            _run(directory, address, spool)
+            _run(directory, address, spool, who)
         else:
             _launch(read_order(directory, address), address)
     except OrderError as error:
@@ -54,16 +46,33 @@ def main() -> None:
         raise _failed(words_of_step, status_of(failed)) from None
 
 
-def _run(directory: str, address: Address, spool: str) -> None:
+def _parsed(words: "list[str]") -> "tuple[str, int, str, str, list[str]]":
+    """Return the orders, the number of the first process, the spool, who asks, and the address; exits if that is wrong."""
+    directory, first, spool, who = ORDERS, 1, "", ""
+    if words[:1] == ["--orders"] and len(words) > 2:
+        directory, words = words[1], words[2:]
+    if words[:1] == ["--from-zero"]:
+        first, words = 0, words[1:]
+    if words[:1] == ["--run"] and len(words) > 2:
+        spool, words = words[1], words[2:]
+    if spool and words[:1] == ["--asked"] and len(words) > 2:
+        who, words = words[1], words[2:]
+    if len(words) != 1:
+        raise _failed(USAGE, OUR_FAILURE)
+    return directory, first, spool, who, words
+
+
+def _run(directory: str, address: Address, spool: str, who: str) -> None:
+    from shiftboss.launcher.occasion import Occasion
     from shiftboss.launcher.run import note_failure, run
 
+    occasion = Occasion(directory, address, who)
     try:
         try:
-            order = read_order(directory, address)
+            run(read_order(directory, address), address, spool, occasion)
         except OrderError as error:
-            note_failure(spool, address, str(error))
+            note_failure(spool, address, occasion, str(error))
             raise
-        run(order, address, spool)
     except OSError as error:
         words = f"shiftboss-exec: {address.text}: cannot write down what becomes of it: {error}"
         raise _failed(words, OUR_FAILURE) from None

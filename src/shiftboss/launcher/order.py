@@ -19,6 +19,10 @@ class OrderError(Exception):
     """The address or the file is not as it must be; the text is one sentence part for people."""
 
 
+class MissingError(OrderError):
+    """There is no such file."""
+
+
 class Address:
     """`project/unit` or `project/unit:process`; process 0: it has no number, a run of a schedule.
 
@@ -100,6 +104,16 @@ def read_order(directory: str, address: Address) -> Order:
     raise OrderError(f"{path} has no {address.entry}")
 
 
+def read_paused(directory: str, address: Address) -> str:
+    """Return by whom a schedule was paused, "" if it is not; raise OrderError. The file is as those of orders are."""
+    path = f"{directory}/{address.project}.paused"
+    try:
+        table = _parse(_read_trusted(directory, path), path)
+    except MissingError:
+        return ""
+    return _values(table, "paused").get(address.unit, "")
+
+
 def _read_trusted(directory: str, path: str) -> bytes:
     try:
         _require_trusted(os.stat(directory), directory)
@@ -110,6 +124,8 @@ def _read_trusted(directory: str, path: str) -> bytes:
             if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
                 raise OrderError(f"{path} is no file of a sensible size")
             return file.read(_MAX_BYTES) or b""
+    except FileNotFoundError as error:
+        raise MissingError(f"cannot read {path}: {error.strerror}") from None
     except OSError as error:
         raise OrderError(f"cannot read {path}: {error.strerror}") from None
 

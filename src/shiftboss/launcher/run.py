@@ -1,6 +1,6 @@
-"""One run of a schedule that cron starts: the lock, the log, the time limit, and what became of it.
+"""One run of a schedule on cron: the lock, the log, the time limit, and what became of it.
 
-cron starts us as root. The program is our child; what it is and as whom it runs is said by root's orders, and it becomes
+cron, or `shiftboss run`, starts us as root. The program is our child; what it is and as whom it runs is said by root's orders, and it becomes
 that by `become`. We stay until it has ended, and hold nothing that it could reach.
 """
 
@@ -12,63 +12,83 @@ import time
 from shiftboss.confine import limits
 from shiftboss.confine.steps import StepError
 from shiftboss.launcher.become import become
+from shiftboss.launcher.log_file import open_log
+from shiftboss.launcher.occasion import Occasion, now, shown
 from shiftboss.launcher.order import Address, Order
 from shiftboss.launcher.spool import Lock, Row, Spool
 
 _MOST_OUTPUT = 8192
 _REPLACE_MARGIN_SECONDS = 5.0
-_LOG_MODE = 0o640
 _LOOK_AGAIN_MILLISECONDS = 100.0
 _TIMED_OUT, _REPLACED, _STOPPED = "timed_out", "replaced", "stopped"
 REPLACE = signal.SIGUSR1
 
 
-class _OverlapError(Exception):
+class _SkippedError(Exception):
     """The occurrence does not run; the text is the reason."""
 
 
-def run(order: Order, address: Address, directory: str) -> None:
-    """Run a schedule once and write down what became of it; raises OSError if nothing can be written down."""
-    spool, now = Spool(directory, address.project, address.unit), _now()
-    due = int(now - now % 60)
+def run(order: Order, address: Address, directory: str, occasion: Occasion) -> None:
+    """Run a schedule once and write down what became of it.
+
+    Raises OSError if nothing can be written down, OrderError if it cannot be told whether the schedule is paused.
+    """
+    spool = Spool(directory, address.project, address.unit)
     try:
-        lock = _locked(spool, order)
-    except _OverlapError as reason:
-        spool.add({"due": due, "outcome": "skipped", "reason": str(reason)})
+        lock = _admitted(spool, order, occasion)
+    except _SkippedError as reason:
+        number = spool.add(occasion.row | {"outcome": "skipped", "reason": str(reason)})
+        occasion.tell(f"run {number}")
         return
     try:
-        _Run(order, address, spool, lock, due).to_its_end()
+        _Run(order, address, spool, lock, occasion).to_its_end()
     finally:
         if lock:
             lock.release()
 
 
-def note_failure(directory: str, address: Address, reason: str) -> None:
+def note_failure(directory: str, address: Address, occasion: Occasion, reason: str) -> None:
     """Write down that an occurrence could not even be tried."""
-    now = _now()
-    row: Row = {"due": int(now - now % 60), "outcome": "failed", "reason": reason}
-    Spool(directory, address.project, address.unit).add(row)
+    row: Row = {"outcome": "failed", "reason": reason}
+    Spool(directory, address.project, address.unit).add(occasion.row | row)
 
 
-def _locked(spool: Spool, order: Order) -> "Lock | None":
-    """Return the lock, held, once no earlier run lives; raise _OverlapError if this occurrence is not to run."""
-    if order.overlap == "allow":
-        return None
+def _admitted(spool: Spool, order: Order, occasion: Occasion) -> "Lock | None":
+    """Return the lock, held, once no earlier run lives; raise _SkippedError if this occurrence is not to run."""
+    _refuse_paused(occasion)
+    lock = _locked(spool, order, occasion) if order.overlap != "allow" else None
+    try:
+        _refuse_paused(occasion)  # it may have waited for long
+    except BaseException:
+        if lock:
+            lock.release()
+        raise
+    return lock
+
+
+def _refuse_paused(occasion: Occasion) -> None:
+    if who := occasion.paused_by():
+        raise _SkippedError(f"paused by {who}")
+
+
+def _locked(spool: Spool, order: Order, occasion: Occasion) -> Lock:
     lock = spool.lock()
     if order.overlap == "queue":
         waiting = spool.lock("waiting")
         if not waiting.take():
-            raise _OverlapError("overlap: one occurrence waits already")
+            raise _SkippedError("overlap: one occurrence waits already")
+        occasion.tell("waits")
         _wait_for(lock, -1.0)
         waiting.release()
         return lock
     if order.overlap == "replace":
+        occasion.tell("waits")
         _end_holder(lock.read())
     wait = order.stop_seconds + _REPLACE_MARGIN_SECONDS if order.overlap == "replace" else 0.0
     if not _wait_for(lock, wait):
         run = (lock.read() or [0])[0]
         lock.release()
-        raise _OverlapError(f"overlap: run {run} of an earlier occurrence has not ended")
+        raise _SkippedError(f"overlap: run {run} of an earlier occurrence has not ended")
     return lock
 
 
@@ -110,12 +130,15 @@ def started(pid: int) -> int:
 class _Run:
     """One run of a schedule."""
 
-    def __init__(self, order: Order, address: Address, spool: Spool, lock: "Lock | None", due: int) -> None:
+    def __init__(
+        self, order: Order, address: Address, spool: Spool, lock: "Lock | None", occasion: Occasion
+    ) -> None:
         self._order, self._address, self._spool, self._lock = order, address, spool, lock
-        self._due, self._began, self._since = due, _now(), time.monotonic()
+        self._occasion, self._began, self._since = occasion, now(), time.monotonic()
         self._ending = ""
+        self._kills: Row = {}
         self._wake, self._woken = os.pipe()
-        self._log, self._trouble = _open_log(order)
+        self._log, self._trouble = open_log(order)
         self._start = self._size()
         self._run = 0
 
@@ -126,9 +149,10 @@ class _Run:
         signal.set_wakeup_fd(self._woken)
         for number in (REPLACE, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: None)  # it only wakes us
-        row: Row = {"due": self._due, "began": self._began, "pid": os.getpid(), "since": started(os.getpid())}
-        self._run = self._spool.add(row | {"boot": _boot()})
-        self._say(f"began {_moment(self._began)}, due {_moment(self._due)}")
+        row: Row = {"began": self._began, "pid": os.getpid(), "since": started(os.getpid()), "boot": _boot()}
+        self._run = self._spool.add(self._occasion.row | row)
+        self._occasion.tell(f"run {self._run}")
+        self._say(f"began {shown(self._began)}, {self._occasion.words}")
         self._start = self._size()
         pid = self._fork()
         if self._lock:
@@ -211,9 +235,13 @@ class _Run:
         self._ending = self._ending or (_REPLACED if REPLACE in numbers else _STOPPED)
 
     def _clear_away(self, pid: int) -> None:
-        """Remove the cgroup of the run; what it has left behind ends only if the run was ended by us."""
+        """Remove the cgroup of the run; what it has left behind ends only if the run was ended by us.
+
+        Whether memory ran out in it is read before: its counters go with it.
+        """
         slot = f"{self._address.unit}.run{pid}"
         directories = limits.find(f"{limits.LAUNCHER_TREE}/{self._address.project}/{slot}", os.getpid())
+        self._kills = _kills(directories)
         if not directories and self._ending:
             _signal(pid, signal.SIGKILL)  # not reaped yet: the number of its group is nobody else's
         if not directories or limits.remove(directories) or not self._ending:
@@ -228,8 +256,9 @@ class _Run:
     # ---- what is told
 
     def _tell_end(self, code: int, memory: int) -> None:
-        ended, seconds = _now(), time.monotonic() - self._since
+        ended, seconds = now(), time.monotonic() - self._since
         row: Row = {"run": self._run, "ended": ended, "seconds": seconds, "code": code, "memory": memory}
+        row |= self._kills
         if self._ending:
             row["ending"] = self._ending
             row["reason"] = self._why()
@@ -240,7 +269,7 @@ class _Run:
         self._spool.add(row)
         words = f"exit {code}" if code >= 0 else f"ended by signal {-code}"
         words = f"{self._ending.replace('_', ' ')}, {words}" if self._ending else words
-        self._say(f"ended {_moment(ended)}: {words} after {seconds:.2f} s")
+        self._say(f"ended {shown(ended)}: {words} after {seconds:.2f} s")
 
     def _why(self) -> str:
         if self._ending == _TIMED_OUT:
@@ -268,27 +297,16 @@ class _Run:
             self._trouble = self._trouble or "the log could not be written"
 
 
-def _open_log(order: Order) -> "tuple[int, str]":
-    """Open the log with the rights of the project's user, never through a link; return it and what was wrong.
+def _kills(directories: "list[str]") -> Row:
+    """Return how the kernel killed in a cgroup for want of memory, nothing if it did not."""
+    if not limits.kills(directories):
+        return {}
+    from shiftboss.confine.usage import read_killed  # with typing, 8 ms
 
-    Where it cannot be had the run takes place all the same, and what it prints is lost.
-    """
-    system = os.geteuid() == 0
-    groups = os.getgroups()
-    try:
-        if system:
-            os.setgroups(order.groups)
-            os.setegid(order.gid)
-            os.seteuid(order.uid)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(order.log, flags, _LOG_MODE), ""
-    except OSError as error:
-        return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), f"cannot write {order.log}: {error.strerror}"
-    finally:
-        if system:
-            os.seteuid(0)
-            os.setegid(0)
-            os.setgroups(groups)
+    killed = read_killed(directories)
+    row: Row = {"kills": killed.times, "own_limit": int(killed.own_limit)}
+    bounds = (("limit", killed.limit_bytes), ("peak", killed.peak_bytes))
+    return row | {name: value for name, value in bounds if value is not None}
 
 
 def _handle(pid: int) -> int:
@@ -317,18 +335,9 @@ def _signal(pid: int, number: int, *, group: bool = True) -> None:
             return
 
 
-def _now() -> float:
-    return time.time()  # noqa: TID251 -- when it was due, and for people; how long it took is monotonic
-
-
 def _boot() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
             return (file.read(64) or b"").decode().strip()
     except OSError:
         return ""
-
-
-def _moment(at: float) -> str:
-    text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(at))
-    return f"{text[:-2]}:{text[-2:]}"

@@ -241,15 +241,19 @@ class _Observer:
 
     def _watched(self, schedule: Schedule) -> tuple[LastRun | None, str | None, str | None]:
         """Return the last run, the state and what is wrong of a schedule that cron starts through the launcher."""
+        from shiftboss.setup.pauses import paused_by  # all that applies a plan comes with it
+
         try:
             runs = spooled_runs(self.machine, self.site, schedule)
+            paused = paused_by(self.machine, self.site, schedule)
         except ShiftbossError:  # root's alone to read
             return self._last(schedule), None, None
         ended = next((run for run in reversed(runs) if run.outcome), None)
         is_bad = ended is not None and ended.outcome not in ("ran", "skipped")
         state = "RUNNING" if any(run.outcome is None for run in runs) else "WAITING"
         reason = (ended.reason or ended.outcome) if ended and is_bad else None
-        return _last_spooled(ended, self._zone) if ended else self._last(schedule), state, reason
+        last = _last_spooled(ended, self._zone) if ended else self._last(schedule)
+        return (last, "PAUSED", f"paused by {paused}") if paused else (last, state, reason)
 
     def _next(self, schedule: Schedule) -> str | None:
         from shiftboss.setup.due import (

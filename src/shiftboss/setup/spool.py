@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from shiftboss.backends.cron import CronBackend
+from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.launch_orders import spool_directory
 from shiftboss.core.facts import SpooledRun
 from shiftboss.core.spec import Schedule, Site, Unit
@@ -19,6 +20,12 @@ def is_spooled(unit: Unit) -> bool:
 def spooled_of(units: Iterable[Unit]) -> list[Schedule]:
     """Return those that cron starts through the launcher."""
     return [unit for unit in units if isinstance(unit, Schedule) and is_spooled(unit)]
+
+
+def was_rewritten(machine: Machine, site: Site, schedule: Schedule, since: float) -> bool:
+    """Tell whether cron's file of the project was written after a time: the schedule may have had other times then."""
+    written = machine.files.modified(crontab_path(site, schedule.project.name))
+    return written is not None and written > since
 
 
 def spooled_runs(machine: Machine, site: Site, schedule: Schedule) -> tuple[SpooledRun, ...]:

@@ -1,112 +1,29 @@
-"""Runs that cron starts through the launcher: what is locked, ended, logged and written down, whatever dies."""
+"""Runs that cron starts through the launcher: what is locked, ended, logged and written down, whatever dies.
 
-import fcntl
+Each test with a run that is only another user's, and with one that has limits and isolation besides.
+"""
+
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from confine_rig import DEADLINE, PYTHON, World, world
+from confine_rig import DEADLINE, PYTHON
+from runs_rig import UNIT, Cron, cron_runs, is_held
 from tests.waiting import wait_until
 
-from shiftboss.core import wire
-from shiftboss.core.facts import Launcher, SpooledRun
 from shiftboss.core.run_log import output_of
-from shiftboss.core.run_policy import Policy
-from shiftboss.core.spec import Schedule
-from shiftboss.core.spool import read_spool
-from shiftboss.launcher.run import started
+from shiftboss.core.spec import Limits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
-UNIT = "job"
 SLEEP = ("/bin/sleep", "1000")
+CONFINED = {"bounds": Limits(memory_bytes=256 << 20, tasks_max=50, cpu_percent=90), "level": "standard"}
 
 
-class Cron:
-    """Starts a schedule as cron does, and reads what became of it."""
-
-    def __init__(self, made: World) -> None:
-        self.made = made
-        self.spool = made.top / "spool"
-        self.logs = made.top / "own-logs"
-        self.logs.mkdir()
-        self.log = self.logs / f"{UNIT}.log"
-        self.log.touch()
-        os.chown(self.log, made.mine.account.uid, made.mine.account.gid)
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def order(
-        self, *argv: str, overlap: str = "skip", timeout: int = 0, stop: float = 5.0, keep: int = 0
-    ) -> None:
-        options = {"overlap": overlap, "timeout_seconds": timeout, "keeps_output": keep}
-        policy = wire.Policy(kind="schedule", log_path=str(self.log), options=options)
-        self.made.order(
-            self.made.entry(*argv, unit=UNIT, stop=wire.StopTerms(wait_seconds=stop), policy=policy)
-        )
-
-    def start(self) -> "subprocess.Popen[bytes]":
-        *command, _ = self.made.command()
-        command += ["--run", str(self.spool), f"{self.made.mine.name}/{UNIT}"]
-        self.started.append(
-            subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        )
-        return self.started[-1]
-
-    def run(self) -> SpooledRun:
-        """Run it to its end; return what is told of it."""
-        process = self.start()
-        out, _ = process.communicate(timeout=DEADLINE)
-        assert (process.returncode, out) == (0, b"")
-        return self.rows()[-1]
-
-    def rows(self, *, inside: bool = False) -> tuple[SpooledRun, ...]:
-        path = self.spool / self.made.mine.name / UNIT
-        text = path.read_text() if path.exists() else ""
-        schedule = Schedule(
-            self.made.mine, UNIT, "custom", "cron", "* * * * *", ("x",), policy=Policy(asks_inside=inside)
-        )
-        return read_spool(text, schedule, lives)
-
-    def outcomes(self) -> list[str | None]:
-        return [row.outcome for row in self.rows()]
-
-    def programs(self, word: str) -> list[int]:
-        """Return the pids of my user's programs with a word in their command lines."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                if word.encode() in path.read_bytes() and path.stat().st_uid == self.made.mine.account.uid:
-                    found.append(int(path.parts[2]))
-            except OSError:
-                continue
-        return found
-
-
-def lives(launcher: Launcher) -> bool:
-    return started(launcher.pid) == launcher.since
-
-
-def is_held(lock: Path) -> bool:
-    with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-@pytest.fixture(name="cron")
-def fixture_cron() -> Iterator[Cron]:
-    with world() as made:
-        cron = Cron(made)
+@pytest.fixture(name="cron", params=[{}, CONFINED], ids=["plain", "confined"])
+def fixture_cron(request: pytest.FixtureRequest) -> Iterator[Cron]:
+    with cron_runs(request.param) as cron:
         yield cron
-        for process in cron.started:
-            process.kill()
-            process.communicate()
 
 
 def test_a_run_is_logged_and_its_outcome_is_roots_alone(cron: Cron) -> None:
@@ -230,6 +147,23 @@ def test_what_a_good_run_leaves_in_the_background_lives_on(cron: Cron) -> None:
     assert left in cron.programs("sleep")
 
 
+def test_the_time_limit_ends_also_what_a_run_has_put_into_the_background(cron: Cron) -> None:
+    """Laravel again: what outlives a good run on purpose does not outlive one that took too long."""
+    cron.order("/bin/sh", "-c", "/bin/sleep 1000 & setsid /bin/sleep 2000 & exec /bin/sleep 3000", timeout=1)
+    row = cron.run()
+    assert (row.outcome, row.reason) == ("timed_out", "it ran longer than 1 s")
+    assert not cron.programs("sleep")
+
+
+def test_a_stop_ends_also_what_a_run_has_put_into_the_background(cron: Cron) -> None:
+    cron.order("/bin/sh", "-c", "setsid /bin/sleep 2000 & exec /bin/sleep 3000")
+    launcher = cron.start()
+    wait_until(lambda: len(cron.programs("sleep")) == 2, DEADLINE, what="both programs")
+    launcher.terminate()
+    assert launcher.wait(DEADLINE) == 0
+    assert not cron.programs("sleep")
+
+
 def test_a_launcher_that_is_killed_leaves_an_unknown_and_its_program_is_not_doubled(cron: Cron) -> None:
     cron.order(*SLEEP)
     first = cron.start()
@@ -249,7 +183,7 @@ def test_a_launcher_that_is_killed_leaves_an_unknown_and_its_program_is_not_doub
     assert cron.run().outcome == "ran"
 
 
-@pytest.mark.parametrize("kind", ["link", "directory", "fifo", "closed"])
+@pytest.mark.parametrize("kind", ["link", "directory", "fifo", "own fifo", "closed"])
 def test_a_log_that_is_not_to_be_had_does_not_keep_it_from_running(cron: Cron, kind: str) -> None:
     """Opened as the project's user, never through a link: what is root's stays as it is."""
     secret = cron.made.top / "roots"
@@ -260,9 +194,10 @@ def test_a_log_that_is_not_to_be_had_does_not_keep_it_from_running(cron: Cron, k
     elif kind == "directory":
         cron.log.mkdir()
     elif kind == "fifo":
-        os.mkfifo(cron.log)
-        os.chown(cron.log, 0, 0)
-        cron.log.chmod(0o600)
+        os.mkfifo(cron.log, 0o600)
+    elif kind == "own fifo":
+        os.mkfifo(cron.log, 0o600)
+        os.chown(cron.log, cron.made.mine.account.uid, -1)
     else:
         cron.log.write_text("")
         cron.log.chmod(0o600)
@@ -271,6 +206,88 @@ def test_a_log_that_is_not_to_be_had_does_not_keep_it_from_running(cron: Cron, k
     assert row.outcome == "ran"
     assert row.reason.startswith(f"cannot write {cron.log}: ")
     assert secret.read_text() == "as it was"
+
+
+def test_the_end_of_a_run_that_fails_is_told_also_without_a_log(cron: Cron) -> None:
+    cron.log.unlink()
+    os.mkfifo(cron.log, 0o600)
+    os.chown(cron.log, cron.made.mine.account.uid, -1)
+    cron.order("/bin/sh", "-c", "echo lost; exit 3")
+    row = cron.run()
+    assert (row.outcome, row.exit_status, row.output) == ("failed", 3, "")
+    assert row.reason == f"exit 3; cannot write {cron.log}: it is no regular file"
+
+
+def test_a_paused_schedule_is_skipped_and_runs_again_when_that_is_over(cron: Cron) -> None:
+    cron.order("/bin/true")
+    cron.pause("ann")
+    row = cron.run()
+    assert (row.outcome, row.reason, row.began) == ("skipped", "paused by ann", None)
+    cron.pause("ann", unit="other")
+    assert cron.run().outcome == "ran"
+    cron.pause("")
+    assert cron.run().outcome == "ran"
+
+
+def test_what_waited_for_its_turn_is_skipped_if_it_was_paused_meanwhile(cron: Cron) -> None:
+    cron.order(*SLEEP, overlap="queue")
+    first = cron.start()
+    wait_until(lambda: cron.programs("sleep"), DEADLINE, what="the first program")
+    second = cron.start()
+    waiting = cron.spool / cron.made.mine.name / f"{UNIT}.waiting"
+    wait_until(lambda: is_held(waiting), DEADLINE, what="the second to wait")
+    cron.pause("ann")
+    first.terminate()
+    assert [first.wait(DEADLINE), second.wait(DEADLINE)] == [0, 0]
+    assert (cron.rows()[-1].outcome, cron.rows()[-1].reason) == ("skipped", "paused by ann")
+    assert not is_held(cron.spool / cron.made.mine.name / f"{UNIT}.lock")
+
+
+def test_whether_it_is_paused_must_be_known(cron: Cron) -> None:
+    """A file that others could have written neither stops a schedule nor lets it run unseen."""
+    cron.order("/bin/true")
+    cron.pause("ann")
+    path = cron.made.top / "orders" / f"{cron.made.mine.name}.paused"
+    path.chmod(0o666)
+    process = cron.start()
+    out, _ = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, b"can be written by others than root" in out) == (125, True)
+    assert cron.rows()[-1].outcome == "failed"
+
+
+def test_who_asks_for_a_run_is_told_which_it_is_and_the_history_says_who_it_was(cron: Cron) -> None:
+    """Also while the schedule is paused: that holds back what comes by itself."""
+    cron.order("/bin/sh", "-c", "exit 5")
+    cron.pause("ann")
+    process = cron.start(asked="root")
+    out, _ = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (0, b"run 1\n")
+    [row] = cron.rows()
+    assert (row.run, row.cause, row.outcome, row.exit_status) == (1, "by root", "failed", 5)
+    assert row.began
+    assert 0 <= row.began - row.due < 2
+    assert ", by root ---" in cron.log.read_text().splitlines()[0]
+
+
+def test_a_run_that_is_asked_for_respects_the_lock(cron: Cron) -> None:
+    cron.order(*SLEEP)
+    cron.start()
+    wait_until(lambda: cron.programs("sleep"), DEADLINE, what="the first run")
+    process = cron.start(asked="root")
+    out, _ = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (0, b"run 2\n")
+    row = cron.rows()[-1]
+    assert (row.outcome, row.cause) == ("skipped", "by root")
+    assert row.reason.startswith("overlap: run 1")
+
+
+def test_who_asked_may_go_away(cron: Cron) -> None:
+    cron.order("/bin/sleep", "1")
+    process = cron.start(asked="root")
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(DEADLINE) == 0
+    assert cron.rows()[-1].outcome == "ran"
 
 
 def test_an_occurrence_without_an_order_is_told_and_cron_gets_the_reason(cron: Cron) -> None:

@@ -19,6 +19,7 @@ PLAIN = Override()
 FILE = "/etc/cron.d/shiftboss-myapp"
 LOGS = "/infra/logs/projects/myapp"
 ORDERS = "/var/lib/shiftboss/launch/cron/myapp.json"
+PAUSED = "/var/lib/shiftboss/launch/cron/myapp.paused"
 LOG = f"{LOGS}/scheduler.log"
 BACKUP = schedule("backup", "0 2 * * *", ("/usr/bin/pg_dump", "shop"))
 
@@ -88,7 +89,7 @@ def test_one_schedule_less_rewrites_the_file_and_none_removes_it():
 
 
 def test_without_schedules_only_our_file_is_asked_for():
-    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS}
+    assert {getattr(query, "path", "") for query in CRON.queries(wanted())} == {FILE, ORDERS, PAUSED}
 
 
 def test_holds_schedules_of_its_name_only():
@@ -318,7 +319,7 @@ def test_a_line_calls_the_launcher_and_its_orders_say_the_rest() -> None:
     files = written(plan(on, asked))
     assert files[FILE].content.splitlines()[1:] == [
         "",
-        "# myapp/backup: /usr/bin/pg_dump shop",
+        "# myapp/backup",  # everybody can read this file: its command is in the orders alone
         f"0 2 * * * root {COMMAND} myapp/backup",
     ]
     assert (files[FILE].mode, files[ORDERS].mode) == (0o644, 0o600)

@@ -35,6 +35,11 @@ def test_a_run_that_ended_well() -> None:
     [
         ({"code": 3, "output": "fine\nno disk\n"}, "failed", "exit 3; log: no disk", 3),
         ({"code": -9}, "failed", "killed by SIGKILL", 137),
+        ({"code": -9, "kills": 1, "own_limit": 1, "limit": 67108864, "peak": 67108864}, "failed",
+         "out of memory: killed by the kernel (its limit is 64M, peak 64M)", 137),
+        ({"code": 1, "kills": 2, "own_limit": 0}, "failed",
+         "out of memory: the kernel killed 2 processes of it (the budget of its project, or the machine, was used up)", 1),
+        ({"code": 0, "kills": 1, "own_limit": 1, "limit": 67108864}, "ran", "", 0),
         ({"code": 143, "ending": "timed_out", "reason": "it ran longer than 5 s"}, "timed_out", "it ran longer", 143),
         ({"code": -15, "ending": "replaced", "reason": "replaced by a later"}, "failed", "replaced by", 143),
         ({"trouble": "cannot write /logs/x"}, "ran", "cannot write /logs/x", 0),
@@ -72,6 +77,14 @@ def test_what_did_not_run_is_told_and_everything_stands_in_order() -> None:
         (8, "skipped", None),
         (9, "failed", None),
     ]
+
+
+def test_who_asked_for_it_is_told_of_what_ran_and_of_what_did_not() -> None:
+    skipped = {"run": 8, "due": 120, "cause": "by root", "outcome": "skipped", "reason": "overlap: run 7"}
+    asked = START | {"cause": "by root"}
+    assert [run.cause for run in read(asked, skipped, END)] == ["by root", "by root"]
+    assert [run.cause for run in read(asked, alive=True)] == ["by root"]
+    assert [run.cause for run in read(START, END)] == [""]
 
 
 def test_an_end_whose_start_was_rotated_away_is_kept() -> None:

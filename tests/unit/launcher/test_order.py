@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shiftboss.backends import launch_pauses as pauses
+from shiftboss.backends.launch_pauses import paused_text
 from shiftboss.core import wire
-from shiftboss.launcher.order import Address, Order, OrderError, _parse
+from shiftboss.launcher.order import Address, Order, OrderError, _parse, read_paused
 
 words = st.text('aé€\U0001f642/="\\ \n\x1b', max_size=5)
 tables = st.dictionaries(words, words, max_size=2)
@@ -112,3 +116,15 @@ def test_an_address_is_of_the_known_form_or_refused(text: str) -> None:
 def test_supervisor_counts_from_zero_and_we_from_one(number: int) -> None:
     address = Address(f"shop/queue:{number:02d}", first=0)
     assert (address.process, address.text) == (number + 1, f"shop/queue:{number + 1}")
+
+
+@given(st.dictionaries(words, words, max_size=3))
+def test_who_paused_a_schedule_is_read_as_it_was_written(paused: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "shop.paused"
+        for unit in ("backup", "sync"):
+            assert read_paused(directory, Address(f"shop/{unit}")) == ""
+        path.write_text(paused_text("shop", paused | {"backup": "ann"}))
+        assert read_paused(directory, Address("shop/backup")) == "ann"
+        assert read_paused(directory, Address("shop/sync")) == paused.get("sync", "")
+        assert pauses.read_paused(path.read_text(), str(path)) == paused | {"backup": "ann"}
