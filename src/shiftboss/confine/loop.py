@@ -95,8 +95,8 @@ class Loop:
                 self._guard(callback, events)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            if callback := self._due.pop(heapq.heappop(self._timers)[1], None):
-                self._guard(callback)
+            if due := self._due.pop(heapq.heappop(self._timers)[1], None):
+                self._guard(due)
 
     def _on_wakeup(self, _: int) -> None:
         with suppress(BlockingIOError):

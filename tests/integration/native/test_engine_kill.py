@@ -14,7 +14,7 @@ from engine_rig import PYTHON, WORKER, EngineRig, engine_rig, public_directory
 from keeper_rig import lives, marked, until
 
 from shiftboss.core import wire
-from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.errors import HostError
 
 KILLS = 200
 KEEPER_KILLS = 50
@@ -87,6 +87,7 @@ def test_the_engine_is_killed_at_200_random_moments_under_load(ledger: Path) -> 
     chance = random.Random(1)
     with engine_rig() as first, engine_rig("none") as second:
         rigs = {first: ledger / "first", second: ledger / "second"}
+        scaled = 0
         for rig, its_ledger in rigs.items():
             its_ledger.mkdir()
             its_ledger.chmod(0o777)
@@ -97,9 +98,8 @@ def test_the_engine_is_killed_at_200_random_moments_under_load(ledger: Path) -> 
             rig.kill_engine()
             time.sleep(chance.uniform(0, 0.4))  # the random moment
             if number % 5 in (3, 4):
-                with rig.client() as client, contextlib.suppress(ShiftbossError):
-                    for _ in range(chance.choice([1, 2, 3])):
-                        client.scale("app/queue", chance.choice([15, 18, WORKERS]))
+                scaled += scales_that_took_effect(rig, chance)
+        assert scaled > KILLS / 10, "too few scales came through for this to be a test of scaling"
         for rig, its_ledger in rigs.items():
             with rig.client() as client:
                 client.scale("app/queue", WORKERS)
@@ -108,6 +108,19 @@ def test_the_engine_is_killed_at_200_random_moments_under_load(ledger: Path) -> 
             assert not [pid for pid in _pids(its_ledger) if lives(pid)]
             check_ledger(rig, its_ledger)
             check_history(rig, its_ledger)
+
+
+def scales_that_took_effect(rig: EngineRig, chance: random.Random) -> int:
+    """Scale up to three times; return how often the engine said that it did, and then said so in its status."""
+    done = 0
+    with rig.client() as client, contextlib.suppress(HostError):  # an engine that is gone, or goes just now
+        for _ in range(chance.choice([1, 2, 3])):
+            count = chance.choice([15, 18, WORKERS])
+            client.scale("app/queue", count)
+            [project] = client.status().projects
+            assert project.units[0].wanted == count
+            done += 1
+    return done
 
 
 def _pids(ledger: Path) -> list[int]:
