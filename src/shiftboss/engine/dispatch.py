@@ -232,7 +232,7 @@ class Dispatch:
             protocol=calls.VERSION,
             instance=hello.instance if hello else "",
             engine_pid=os.getpid(),
-            keeper_pid=hello.pid if hello else 0,
+            keeper_pid=hello.pid if hello and not self._loop.lives.is_lost else 0,
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
 

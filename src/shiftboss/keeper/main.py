@@ -72,7 +72,7 @@ class Keeper:
         for count in Leftovers(self._instance, book.path, tree, known).stop_all():
             if count != told and time.monotonic() - looked > _SAY_SECONDS:
                 looked, told = time.monotonic(), count
-                self._say_waiting(f"{count} processes")
+                self._say_waiting("1 process" if count == 1 else f"{count} processes")
         if told:
             startup.notify("STATUS=")
         with suppress(OSError):

@@ -55,13 +55,13 @@ def check_ledger(rig: EngineRig, ledger: Path) -> None:
 
 
 def wrong_lines(rig: EngineRig, ended: dict[str, int]) -> dict[str, int]:
-    """Return how many lines of which pid are too many or missing (0: they are in another order)."""
+    """Return how many lines of which run are too many or missing (0: they are in another order)."""
     numbers = defaultdict[str, list[int]](list)
     for line in rig.read_log().splitlines():
-        pid, number, filler = line.split(" ")
+        run, number, filler = line.split(" ")
         assert filler == "x" * 50, line
-        numbers[pid].append(int(number))
-    return {pid: len(numbers[pid]) - count for pid, count in ended.items() if numbers[pid] != [*range(count)]}
+        numbers[run].append(int(number))
+    return {run: len(numbers[run]) - count for run, count in ended.items() if numbers[run] != [*range(count)]}
 
 
 def check_history(rig: EngineRig, ledger: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_engine_is_killed_at_200_random_moments_under_load(ledger: Path) -> 
                 client.scale("app/queue", WORKERS)
                 assert client.stop("app", wait_seconds=30).complete
             assert rig.log.count("the engine ended (-9) and is started again") == KILLS / len(rigs)
-            assert not [pid for pid in _pids(its_ledger) if lives(pid)]
+            assert not marked(rig.instance, "/app/queue/")
             check_ledger(rig, its_ledger)
             check_history(rig, its_ledger)
 
@@ -121,10 +121,6 @@ def scales_that_took_effect(rig: EngineRig, chance: random.Random) -> int:
             assert project.units[0].wanted == count
             done += 1
     return done
-
-
-def _pids(ledger: Path) -> list[int]:
-    return [int(row[4]) for row in ledger_rows(ledger)]
 
 
 @pytest.mark.timeout(300)
@@ -144,7 +140,7 @@ def test_the_keeper_is_killed_at_50_random_moments_under_load(ledger: Path) -> N
         assert rig.stop(30) == 0
         rows = ledger_rows(ledger)
         assert not [row for row in rows if row[0] == "double"]
-        assert not [pid for pid in _pids(ledger) if lives(pid)]
+        assert not marked(rig.instance)
         asked = {row[4]: int(row[5]) for row in rows if row[0] in ("own", "asked")}
         assert not wrong_lines(rig, asked), "the engine of a dead keeper drains the pipes"
 
