@@ -131,19 +131,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
 }
 
 
-# what is looked at before any backend is asked need not be tried on both
-_REFUSED_BY_BOTH = (
-    "unknown project, status", "no release, custom", "no user, custom", "project ../x", "project ../x, remove",
-    "project ../x, logs", "no such worker", "no such process", "workers 0", "scale to 0", "scale to 1000000",
-    "a command with a newline", "a list with a newline", "a program that is not there", "a shell that is not there",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("shop", "what"),
-    [*(("supervisor", what) for what in REFUSED), *(("native", what) for what in _REFUSED_BY_BOTH)],
-    indirect=["shop"],
-)
+@shop_on_both
+@pytest.mark.parametrize("what", REFUSED)
 def test_a_wrong_request_is_refused(shop: Shop, what: str) -> None:
     line, status, words = REFUSED[what]
     program = CLASSIC if line[0] in {"setup-supervisor", "setup-cron"} else SHIFTBOSS
@@ -210,15 +199,15 @@ WRONG_FILES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-_WRONG_FOR_BOTH = (
-    "broken TOML", "-1 processes", "an unknown backend", "no command", "NUL in a command", "NUL in a list",
-    "a newline in a command", "NUL in a variable", "no name of a variable", "a signal that is none",
-)  # fmt: skip
+_RIGHT_ON_NATIVE = {"both kinds of quotes"}  # which no file of Supervisor can hold
 
 
 @pytest.mark.parametrize(
     ("shop", "what"),
-    [*(("supervisor", what) for what in WRONG_FILES), *(("native", what) for what in _WRONG_FOR_BOTH)],
+    [
+        *(("supervisor", what) for what in WRONG_FILES),
+        *(("native", what) for what in WRONG_FILES if what not in _RIGHT_ON_NATIVE),
+    ],
     indirect=["shop"],
 )
 def test_a_wrong_project_file_is_refused(shop: Shop, what: str) -> None:
@@ -261,6 +250,7 @@ def test_a_wrong_file_among_others_is_named_and_hides_no_other(shop: Shop, comma
     assert "Known keys" in notes[0], f"no hint: {answer}"
 
 
+@shop_on_both
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_two_files_with_the_same_project_are_refused(shop: Shop, command: str) -> None:
     twin = shop.server.directory / "etc" / "projects" / "zz-twin.toml"

@@ -177,6 +177,15 @@ WRITTEN = {
     "cron.d": ("cron", "{filed}", "backup", "@daily", "--", "true"),
     "logs": ("setup", "{filed}", *_SLEEPER),
 }
+_NOT_ON_NATIVE = {"sv/conf.d", "logrotate.d"}  # our engine rotates by itself
+on_what_is_written = pytest.mark.parametrize(
+    ("shop", "place"),
+    [
+        *(("supervisor", place) for place in WRITTEN),
+        *(("native", place) for place in WRITTEN if place not in _NOT_ON_NATIVE),
+    ],
+    indirect=["shop"],
+)
 
 
 @on_native
@@ -195,7 +204,7 @@ def test_a_directory_of_manifests_that_is_read_only_or_full_stops_everything(ser
         assert_refused(answer, REFUSED_BY_HOST, str(where), words)
 
 
-@pytest.mark.parametrize("place", WRITTEN)
+@on_what_is_written
 def test_a_directory_that_is_read_only_stops_everything(shop: Shop, place: str) -> None:
     where = shop.server.directory / place
     with nothing_changes(shop.server):
@@ -204,7 +213,7 @@ def test_a_directory_that_is_read_only_stops_everything(shop: Shop, place: str) 
     assert_refused(answer, REFUSED_BY_HOST, str(where), "read-only")
 
 
-@pytest.mark.parametrize("place", WRITTEN)
+@on_what_is_written
 def test_a_full_disk_stops_everything(shop: Shop, place: str) -> None:
     where = shop.server.directory / place
     room = "nr_inodes=1" if place == "logs" else "size=4k"

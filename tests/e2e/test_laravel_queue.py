@@ -149,6 +149,37 @@ def test_a_worker_that_cannot_start_is_reported_with_its_own_words(server: Serve
     assert "Traceback" not in answer.stderr
 
 
+@on_native
+@pytest.mark.timeout(180)
+def test_a_worker_that_ends_itself_says_why_in_plain_words(server: Server) -> None:
+    """Laravel kills a worker whose job takes too long, and ends one that has grown too large, between two jobs."""
+    project = laravel_project(server)
+    # an idle Laravel counts its sleep as a job, too: the timeout must be longer
+    bounds = 'preset = "laravel-queue"\noptions.max_time = 120\noptions.sleep = 1\n'
+    project.declare(
+        f'[workers.slow]\n{bounds}options.timeout = 2\noptions.queue = "slow"\n'
+        f'[workers.large]\n{bounds}options.memory = 16\noptions.queue = "large"\n'
+    )
+    server.ok("apply")
+    project.as_user("php", "artisan", "app:mail", "long", "--seconds=8", "--count=4", "--on=slow")
+    project.as_user("php", "artisan", "app:mail", "big", "--burn=8", "--count=4", "--on=large")
+
+    killed = (
+        "SIGKILL, which shiftboss did not send: its own job timeout, the kernel (out of memory), or somebody"
+    )
+    grown = "exit 12: memory limit reached, recycled"
+    for worker, reason in (("slow", killed), ("large", grown)):
+        name = f"{project.name}/{worker}"
+        words = f"ended: {reason}"
+        wait_until(lambda n=name, w=words: w in server.ok("history", n).stdout, 60, what=words, interval=0.5)
+        # the next runs end before their start_seconds are over, and wait for the one after
+        words = f"{name}: {reason}"
+        wait_until(lambda w=words: w in server.run("status").stdout, 60, what=words, interval=0.2)
+    assert outbox(project, "long-1.started")
+    assert not outbox(project, "long-*.eml"), "the job was ended by its timeout"
+    assert outbox(project, "big-1.eml")
+
+
 def running_again(server: Server, project: TestProject, old: int) -> bool:
     process = status(server, project)[0]
     return process["state"] == "RUNNING" and process["pid"] != old

@@ -1,10 +1,14 @@
 """An ordinary user with a Supervisor of one's own, or with nothing at all: the same program, no root."""
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +17,12 @@ from tests.e2e.refusals import WRONG_USE, assert_refused
 from tests.e2e.server import Answer, Server
 from tests.native import TemporaryKeeper
 from tests.supervisord import DEBIAN_PYTHON, TemporarySupervisord
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.needs_root
+on_native = pytest.mark.parametrize("home", ["native"], indirect=True)
+# writes numbered lines, and says at the end how it came
+COUNTER = "trap 'echo bye; exit 0' TERM; n=0; while :; do echo line $n of $$; n=$((n+1)); sleep 0.05; done"
 
 
 @dataclass
@@ -52,6 +60,33 @@ class Home:
         answer = self.run(*words)
         assert answer.status == 0, answer
         return answer
+
+    @property
+    def app(self) -> Path:
+        return self.directory / "projects" / "app"
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Return the processes of the first worker of `app`, as `status --json` tells them."""
+        (project,) = json.loads(self.run("status", "--json").stdout)["projects"]
+        found: list[dict[str, Any]] = project["workers"][0]["processes"]
+        return found
+
+    def counting(self, processes: int = 2) -> list[int]:
+        """Set up a worker that counts; return its pids when it runs."""
+        self.ok("setup", "app", "custom", "--workers", str(processes), "--", "/bin/sh", "-c", COUNTER)
+        return [each["pid"] for each in self.processes()]
+
+    def until_running(self, count: int, *, without: int = 0) -> list[int]:
+        """Wait until so many run and none of them is `without`; return their pids."""
+
+        def pids() -> list[int]:
+            found = [each["pid"] for each in self.processes() if each["state"] == "RUNNING"]
+            return found if len(found) == count and without not in found else []
+
+        return wait_until(pids, 30, what=f"{count} running processes")
+
+    def log(self) -> str:
+        return (self.directory / "logs" / "app" / "custom.log").read_text()
 
     def files(self) -> set[str]:
         """Return what is in the home directory and in the directory of the user's Supervisor.
@@ -159,6 +194,118 @@ def test_a_user_is_told_that_crontabs_of_the_server_are_roots(home: Home) -> Non
 
     assert_refused(answer, WRONG_USE, "cannot schedule app/backup on cron", "as root (sudo)")
     assert home.files() == before
+
+
+def test_a_crash_of_a_users_worker_is_mended_and_the_other_one_left_alone(home: Home) -> None:
+    first, second = home.counting()
+
+    os.kill(first, signal.SIGKILL)
+
+    assert second in home.until_running(2, without=first)
+    if home.is_native:
+        said = home.ok("history", "app/custom").stdout
+        assert "killed by SIGKILL, which shiftboss did not send" in said
+
+
+def test_a_users_deploy_makes_workers_stale_until_they_are_restarted(home: Home) -> None:
+    old = home.counting()
+    release = home.app / "releases" / "2"
+    as_user = ("setpriv", f"--reuid={home.user}", f"--regid={home.user}", "--init-groups", "--")
+    subprocess.run([*as_user, "mkdir", release], check=True)
+    subprocess.run([*as_user, "ln", "--symbolic", "releases/2", home.app / "next"], check=True)
+    subprocess.run(
+        [*as_user, "mv", "--no-target-directory", home.app / "next", home.app / "current"], check=True
+    )
+
+    wait_until(lambda: home.run("status").stdout.count("STALE") == 2, 20, what="two stale processes")
+    assert [(each["pid"], each["stale"]) for each in home.processes()] == [(pid, True) for pid in old]
+
+    said = home.ok("restart", "app").stdout
+
+    new = [each["pid"] for each in home.processes()]
+    assert all(f"pid {was} -> {now}" in said for was, now in zip(old, new, strict=True)), said
+    assert [each["stale"] for each in home.processes()] == [False, False]
+    assert {os.readlink(f"/proc/{pid}/cwd") for pid in new} == {str(release)}
+    wait_until(lambda: home.log().count("bye") == 2, 10, what="an orderly end of both")
+
+
+def test_a_user_follows_a_log(home: Home, public_tmp: Path) -> None:
+    (pid,) = home.counting(1)
+    with following(home, public_tmp / "shown") as shown:
+        wait_until(lambda: f"of {pid}" in shown.read_text(), 20, what="lines of the worker")
+        os.kill(pid, signal.SIGKILL)
+        (fresh,) = home.until_running(1, without=pid)
+        wait_until(lambda: f"of {fresh}" in shown.read_text(), 20, what="lines of the next one")
+
+
+@on_native
+def test_a_users_workers_outlive_the_engine_and_no_line_is_lost(home: Home) -> None:
+    assert isinstance(home.daemon, TemporaryKeeper)
+    pids = home.counting()
+
+    home.daemon.kill_engine()
+
+    assert [each["pid"] for each in home.processes()] == pids
+    assert Path(f"/proc/{home.daemon.engine_pid}").owner() == home.user
+    home.ok("stop", "app")
+    check_lines(home, pids)
+
+
+@on_native
+def test_a_users_next_up_ends_what_a_killed_keeper_left_and_runs_everything_once(
+    home: Home, public_tmp: Path
+) -> None:
+    assert isinstance(home.daemon, TemporaryKeeper)
+    old = home.counting()
+    home.daemon.kill()
+    said = public_tmp / "said"
+    command = [*home.daemon.become, home.daemon.python, "-I", "-m", "shiftboss", "up"]
+    with said.open("wb") as sink:
+        process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
+    try:
+        wait_until(lambda: said.read_text().count(" started, pid ") == 2 or process.poll(), 60, what="both")
+        assert process.poll() is None, said.read_text()
+        new = home.until_running(2)
+        assert set(new).isdisjoint(old)
+        assert {Path(f"/proc/{pid}").owner() for pid in (process.pid, *new)} == {home.user}
+        marks = [mark for mark in home.daemon.processes().values() if mark.startswith("app/custom/")]
+        assert len({mark.rpartition("/")[0] for mark in marks}) == 2, marks
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0, said.read_text()
+    finally:
+        process.terminate()
+        process.wait(60)
+    assert home.daemon.processes() == {}
+    check_lines(home, [*old, *new])
+
+
+def check_lines(home: Home, pids: list[int]) -> None:
+    """Check that each of these ended as it was asked to, and that its lines are in the log, once and in order."""
+    rows = [line.split() for line in home.log().splitlines()]
+    assert rows.count(["bye"]) == len(pids)
+    for pid in pids:
+        numbers = [int(row[1]) for row in rows if row[2:] == ["of", str(pid)]]
+        assert numbers == [*range(len(numbers))]
+        assert numbers
+
+
+@contextmanager
+def following(home: Home, output: Path) -> Iterator[Path]:
+    """Run `logs -f` as the user, and end it by Ctrl-C; what it shows stands in `output`."""
+    default = ("env", "--default-signal=INT")
+    program = (*default, *program_as(home.user, home.copy, home=str(home.directory)))
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*program, "logs", "-f", "app"], stdout=file, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        try:
+            yield output
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.communicate()
+    assert (process.returncode, b"Traceback" in errors) == (130, False), errors
 
 
 def assert_runs(home: Home, count: int) -> None:

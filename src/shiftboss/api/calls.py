@@ -360,7 +360,7 @@ class Ran(Answer, frozen=True):
 
 
 class Version(Answer, frozen=True):
-    """Who answers: program and protocol version, pids, and since when this engine runs."""
+    """Who answers: program and protocol version, pids (`keeper_pid` 0: it was killed), since when this engine runs."""
 
     version: str
     protocol: int

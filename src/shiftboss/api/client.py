@@ -1,5 +1,6 @@
 """Asking the engine, one call after the other. No asyncio, so that a command starts quickly."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -253,6 +254,7 @@ class Client:
         return chunk
 
 
+_PATIENCE = "They have the stop_wait of their workers and are killed then: try again after that."
 _OTHER_VERSION = "Engine and command are of different versions: run shiftboss service upgrade."
 
 
@@ -262,8 +264,23 @@ def _told(error: Error) -> ShiftbossError:
     return HostError(error.message, hint=error.hint)
 
 
+def _starting(run: str) -> str:
+    """Return what a keeper that is just starting waits for, "" if none does; one that was killed leaves its file."""
+    try:
+        with open(f"{run}/starting", encoding="ascii") as file:
+            pid, _, waits = file.read(200).strip().partition(" ")
+        with open(f"/proc/{int(pid)}/cmdline", "rb") as command:
+            return waits if b"shiftboss.keeper" in command.read(10_000) else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def _unreachable(path: str, error: OSError) -> HostError:
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        if waits := _starting(os.path.dirname(path)):
+            return HostError(
+                f"shiftboss is starting: it waits for {waits} of an earlier keeper", hint=_PATIENCE
+            )
         return NotRunningError(f"shiftboss is not running: nobody answers at {path}", hint=_NOT_RUNNING)
     if isinstance(error, PermissionError):
         return HostError(

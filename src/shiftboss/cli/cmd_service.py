@@ -99,6 +99,8 @@ def _opened(ctx: click.Context, as_json: bool) -> tuple[Session, Service]:
                 told = client.version()
         except ShiftbossError:
             return None
+        if not told.keeper_pid:  # an engine whose keeper was killed
+            return None
         return Answering(told.keeper_pid, told.engine_pid, told.version)
 
     return session, Service(session.machine, session.site, session.environ, session.console, answering)

@@ -61,6 +61,8 @@ def refuse_second(session: Session) -> None:
             pid = client.version().keeper_pid
     except ShiftbossError:
         return
+    if not pid:  # an engine whose keeper was killed: the new keeper ends it
+        return
     raise HostError(
         f"cannot start: shiftboss runs already, as process {pid}",
         hint="Use it as it is (shiftboss status), or end it first: systemctl stop shiftboss, or Ctrl-C where it runs.",

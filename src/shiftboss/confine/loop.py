@@ -11,6 +11,7 @@ from resource import struct_rusage
 
 # plain numbers: an enum's would be slow at each fork
 HANDLED = (int(signal.SIGCHLD), int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP))
+_CANCELLED_MOST = 100  # timers that may lie about before they are thrown out
 _AFTER_ERROR_SECONDS = 0.05  # an error that repeats at each turn must not take the processor
 
 
@@ -37,7 +38,8 @@ class Loop:
         self.reaped: Callable[[], None] = lambda: None
         self.running = True
         self._ready: dict[int, Callable[[int], None]] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int]] = []  # when, and which of:
+        self._due: dict[int, Callable[[], None]] = {}
         self._serial = 0
         self._epoll = select.epoll()
         self._awake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -63,10 +65,18 @@ class Loop:
         if self._ready.pop(descriptor, None):
             self._epoll.unregister(descriptor)
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call back once after some time; who does not care any more looks at its own state then."""
+    def after(self, seconds: float, callback: Callable[[], None]) -> int:
+        """Call back once after some time; return what `cancel` takes. Until then everything in `callback` is held."""
         self._serial += 1
-        heapq.heappush(self._timers, (time.monotonic() + seconds, self._serial, callback))
+        self._due[self._serial] = callback
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._serial))
+        return self._serial
+
+    def cancel(self, timer: int) -> None:
+        """Do not call back, and let go of the callback; one that has been called, or 0, is no error."""
+        if self._due.pop(timer, None) and len(self._timers) > 2 * len(self._due) + _CANCELLED_MOST:
+            self._timers = [row for row in self._timers if row[1] in self._due]
+            heapq.heapify(self._timers)
 
     def run(self) -> None:
         """Run until `running` is false."""
@@ -75,6 +85,8 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something and do what there is to do."""
+        while self._timers and self._timers[0][1] not in self._due:
+            heapq.heappop(self._timers)  # nobody is woken for one that was cancelled
         wait = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
         ready = [(fd, self._ready.get(fd), events) for fd, events in self._epoll.poll(wait)]
         for descriptor, callback, events in ready:
@@ -83,7 +95,8 @@ class Loop:
                 self._guard(callback, events)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            self._guard(heapq.heappop(self._timers)[2])
+            if due := self._due.pop(heapq.heappop(self._timers)[1], None):
+                self._guard(due)
 
     def _on_wakeup(self, _: int) -> None:
         with suppress(BlockingIOError):

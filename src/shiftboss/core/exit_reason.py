@@ -147,8 +147,8 @@ def _by_signal(ending: Ending, meaning: str) -> str:
     name = signal_name(-ending.code)
     if ending.sent == name:
         return _by_our_signal(name, asked=ending.asked)
-    if meaning:
-        return f"SIG{name}: {meaning}"
+    if meaning:  # what the program means by it; who sent it nobody can tell
+        return f"SIG{name}, which shiftboss did not send: {meaning}"
     if name in _CRASHES:
         return f"crashed: {_CRASHES[name]} (SIG{name}{', core dumped' if ending.core_dumped else ''})"
     if name == "KILL":
@@ -212,6 +212,9 @@ _ADVICE = {
     ("directory", EACCES): "permission denied",
     ("fork", EAGAIN): "its project may have no more tasks, or the user or the machine has too many processes",
     ("fork", ENOMEM): "the machine has no memory left",
+    # execve(2): the user was over RLIMIT_NPROC when the child became that user, which alone is no error
+    ("exec", EAGAIN): "its user has as many processes as its limit NPROC allows",
+    ("exec", ENOMEM): "the machine has no memory left",
     ("pipe", EMFILE): "too many open files",
     ("pipe", ENFILE): "the machine has too many open files",
 }

@@ -205,7 +205,7 @@ class Dispatch:
         hello = self._loop.hello
         found = list(hello.degraded) if hello else []
         if self._loop.lives.is_closing:
-            found.append("everything is being stopped")
+            found.append(_KEEPER_GONE if self._loop.lives.is_lost else "everything is being stopped")
         found += [
             f"manifest {file}: {words}"
             for file, words in self._loop.fleet.manifest_errors.items()
@@ -230,11 +230,15 @@ class Dispatch:
             protocol=calls.VERSION,
             instance=hello.instance if hello else "",
             engine_pid=os.getpid(),
-            keeper_pid=hello.pid if hello else 0,
+            keeper_pid=hello.pid if hello and not self._loop.lives.is_lost else 0,
             uptime_seconds=round(time.monotonic() - self._started, 3),
         )
 
 
+_KEEPER_GONE = (
+    "the keeper is gone: what still runs does so until the next one (systemd's, or shiftboss up) has ended it, each"
+    " in its own way; then everything starts anew"
+)
 _MOST_FOLLOWED = 1000
 _MOST_LOG_TEXT = 16 * 1024 * 1024  # characters in one answer
 _TOO_MUCH_TEXT = "not shown: this is too much at once, ask for fewer logs or lines"

@@ -24,7 +24,7 @@ class Lives:
         self.fleet = Fleet()
         self.memory = memory
         self.boot = boot
-        self.is_closing = False
+        self.is_closing = self.is_lost = False  # lost: without the keeper, who would stop what lives
         self.others_live: Callable[[], bool] = lambda: False  # runs of schedules
         self.telling = Telling(shell, self._told_change, self.end_if_all_gone)
         self._first_run = first_run
@@ -33,7 +33,7 @@ class Lives:
 
     def close(self, *, is_lost: bool) -> None:
         """Start nothing more. What lives is the keeper's to stop; the wishes of users stay."""
-        self.is_closing = True
+        self.is_closing, self.is_lost = True, is_lost
         for slot in list(self.fleet.slots()):
             self.apply(slot, lifecycle.Stop())
         self.shell.closing(is_lost=is_lost)

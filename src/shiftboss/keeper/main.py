@@ -5,7 +5,7 @@ manifest holds. The engine's command gets `--keeper-fd N` appended. Options:
 
     --manifest DIR    one JSON file a project; owned by root or us, not writable by others
     --state DIR       `instance`: the name of this installation, made once
-    --run DIR         keeper.lock, keeper.pid, engine.pid, api.sock, started (the journal)
+    --run DIR         keeper.lock, keeper.pid, engine.pid, api.sock, started (the journal); starting: what it waits for
     --cgroups KIND    auto (default), v2, v1 or none
 
 TERM, INT: stop everything and end (a second one: KILL). HUP: read the manifest again. Exit status 1: it could not
@@ -32,7 +32,7 @@ from shiftboss.keeper import manifest
 from shiftboss.keeper.link import Link, Told
 from shiftboss.keeper.runs import Runs
 
-_SAY_SECONDS = 10.0
+_SAY_SECONDS = 1.0  # between two counts
 _STRAYS_SECONDS = 5.0
 _REMOVED_MOST = 1000  # their addresses go into one message
 
@@ -68,13 +68,24 @@ class Keeper:
             entry = self._manifest.entries.get(address)
             return (entry.uid, journal.Terms(*entry.stop)) if entry else None
 
-        said = time.monotonic()
+        looked, told = time.monotonic(), 0
         for count in Leftovers(self._instance, book.path, tree, known).stop_all():
-            if time.monotonic() - said > _SAY_SECONDS:
-                said = time.monotonic()
-                say(f"waiting for {count} processes of an earlier keeper to end")
+            if count != told and time.monotonic() - looked > _SAY_SECONDS:
+                looked, told = time.monotonic(), count
+                self._say_waiting("1 process" if count == 1 else f"{count} processes")
+        if told:
+            startup.notify("STATUS=")
+        with suppress(OSError):
+            os.unlink(f"{self._options.run}/starting")
         with suppress(OSError):
             book.rewrite()
+
+    def _say_waiting(self, what: str) -> None:
+        """Tell whoever may ask: nobody answers yet, and this may take as long as a worker's stop."""
+        startup.notify(f"STATUS=waiting for {what} of an earlier keeper to end")
+        say(f"waiting for {what} of an earlier keeper to end")
+        with suppress(OSError):  # api/client.py reads it
+            startup.write_file(f"{self._options.run}/starting", f"{os.getpid()} {what}\n")
 
     def run(self) -> None:
         """Start the engine and serve until everything is stopped."""

@@ -39,6 +39,9 @@ class Run:
         self.exit: wire.Exit | None = None
         self.starting = child is not None  # between fork and exec
         self.gone = child is None
+        self.patience = (
+            0  # the timer of its stop: a day perhaps, and a run that is gone must not be held so long
+        )
         self.stopping = self.killing = self.forgotten = self.dropped = False
 
     def spawned(self) -> Told:
@@ -194,7 +197,7 @@ class Runs:
             run.child.scope.note()
             self._send(run, run.terms.signal, run.terms.scope if run.exit is None else "all")
             self._send(run, "CONT", run.terms.scope)  # what is stopped would not see the signal
-            self._loop.after(run.terms.wait_seconds, lambda: None if run.gone else self.kill(run))
+            run.patience = self._loop.after(run.terms.wait_seconds, lambda: self.kill(run))
 
     def kill(self, run: Run) -> None:
         """KILL everything a run started, again and again until it is gone."""
@@ -277,6 +280,7 @@ class Runs:
 
     def _finish(self, run: Run) -> None:
         self._lingering.discard(run)
+        self._loop.cancel(run.patience)
         if run.child:
             run.child.scope.close()
         if run.forgotten:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from engine_rig import PYTHON, EngineRig, engine_rig
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keeper_rig import until
 
@@ -111,11 +112,11 @@ def test_many_requests_in_one_write_and_one_request_in_many(rig: EngineRig) -> N
 
 
 def test_a_half_request_and_a_hang_up_do_nothing(rig: EngineRig) -> None:
-    before = [p.pid for p in rig.processes()]
+    before = quiet(rig)
     for raw in (b"", b'{"id": 1, "call": "stop", "args": {"targets": []', b'{"id": 1, "call": "events"}\n'):
         with Raw(rig) as client:
             client.say(raw)
-    assert [p.pid for p in rig.processes()] == before
+    assert world_of(rig) == before
 
 
 def test_a_client_that_hangs_up_while_it_waits_harms_nobody(rig: EngineRig) -> None:
@@ -123,8 +124,7 @@ def test_a_client_that_hangs_up_while_it_waits_harms_nobody(rig: EngineRig) -> N
         client.say(
             b'{"id": 1, "call": "restart", "args": {"targets": ["app/queue:2"], "wait_seconds": 60}}\n'
         )
-    rig.until_running(2)
-    rig.client().close()
+    quiet(rig)
 
 
 def test_the_same_id_twice_and_too_many_at_once_are_refused(rig: EngineRig) -> None:
@@ -198,7 +198,7 @@ def test_another_user_is_refused_with_a_clear_error(rig: EngineRig) -> None:
 
 @pytest.mark.needs_root
 def test_another_user_can_do_nothing(rig: EngineRig) -> None:
-    before = [p.pid for p in rig.processes()]
+    before = quiet(rig)
     code = (
         f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({rig.socket!r})\n"
         "try:\n"
@@ -207,8 +207,7 @@ def test_another_user_can_do_nothing(rig: EngineRig) -> None:
         "except OSError as error: print(error)"
     )
     subprocess.run([PYTHON, "-c", code], user="nobody", group="nogroup", capture_output=True, check=True)
-    assert [p.pid for p in rig.processes()] == before
-    assert not [e for e in rig.history("asked") if e.who == "nobody"]
+    assert world_of(rig) == before
 
 
 json_values = st.recursive(
@@ -234,19 +233,50 @@ lines = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(lines, min_size=1, max_size=8))
-def test_fuzzed_lines_crash_nothing_and_do_nothing(rig: EngineRig, said: list[bytes]) -> None:
-    with Raw(rig) as client:
-        client.say(b"\n".join(line.replace(b"\n", b" ") for line in said) + b"\n")
-        client.say(b'{"id": 4242, "call": "ping"}\n')
-        while client.hear() != {"id": 4242, "reply": {}}:
-            pass
+class World(NamedTuple):
+    """What an action would change: who runs, as which run, under which engine, and what was asked of it."""
+
+    engine: int
+    processes: list[tuple[str, str, str, int, int | None]]
+    wanted: list[tuple[str, int, int | None]]
+    happened: list[calls.Event]
 
 
-def test_after_all_that_the_same_processes_run_under_the_same_engine(rig: EngineRig) -> None:
-    """The last of this file: nothing above was more than talk, but for the restarts that were asked for."""
-    rig.until_running(2)
+def world_of(rig: EngineRig) -> World:
+    with rig.client() as client:
+        units = [unit for project in client.status().projects for unit in project.units]
+        happened = client.history(calls.History(limit=10_000)).events
+    processes = [(u.address, p.state, p.wish, p.run, p.pid) for u in units for p in u.processes]
+    return World(rig.engine_pid, processes, [(u.address, u.wanted, u.override) for u in units], [*happened])
+
+
+def quiet(rig: EngineRig) -> World:
+    """Wait until both processes run and nothing that an earlier test asked for is under way; return the world."""
+
+    def found() -> World | None:
+        first, second = world_of(rig), world_of(rig)
+        runs = [state for _, state, *_ in second.processes] == ["RUNNING"] * 2
+        return second if runs and first == second else None
+
+    return until(found, "a quiet moment")
+
+
+def test_fuzzed_lines_crash_nothing_and_do_nothing(rig: EngineRig) -> None:
+    before = quiet(rig)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(lines, min_size=1, max_size=8))
+    def fuzz(said: list[bytes]) -> None:
+        with Raw(rig) as client:
+            client.say(b"\n".join(line.replace(b"\n", b" ") for line in said) + b"\n")
+            client.say(b'{"id": 4242, "call": "ping"}\n')
+            while client.hear() != {"id": 4242, "reply": {}}:
+                pass
+        assert [(p.run, p.pid) for p in rig.processes()] == [row[3:] for row in before.processes]
+
+    fuzz()
+
+    assert world_of(rig) == before, "somebody did something"
     assert "started again" not in rig.log
     assert '"level": "ERROR"' not in rig.log
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pwd
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from engine_rig import PYTHON, EngineRig, engine_rig, eventually
 from keeper_rig import SOURCE, lives, until
 
 from shiftboss.api import calls
+from shiftboss.api.client import Client
 from shiftboss.core.errors import HostError
 from shiftboss.host.engine_account import engine_identity
 
@@ -239,14 +242,99 @@ def test_too_few_descriptors_are_reported_and_everything_runs() -> None:
             assert client.stop("app", wait_seconds=20).complete
 
 
+NO_MORE = (
+    "cannot run /bin/sleep: Resource temporarily unavailable"
+    " (its user has as many processes as its limit NPROC allows)"
+)
+
+
+def free_uid() -> int:
+    """Return a uid that has no account and no process: the limit counts everything that a user runs."""
+    used = {path.stat().st_uid for path in Path("/proc").iterdir() if path.name.isdigit()}
+    used |= {account.pw_uid for account in pwd.getpwall()}
+    return next(uid for uid in range(random.randrange(300_000, 400_000), 500_000) if uid not in used)
+
+
 @pytest.mark.needs_root
-def test_a_user_who_may_start_no_more_processes_backs_off_with_the_reason() -> None:
+def test_a_user_with_as_many_processes_as_allowed_backs_off_with_that_reason_until_there_is_room() -> None:
+    """Root forks, and becomes a user who is over the limit: nothing refuses that but execve(2).
+
+    The kernel looks whether the user is over the limit before it counts the one who comes: one more gets in.
+    """
+    uid = free_uid()
     with engine_rig() as rig:
-        limit = {"NPROC": (1, 1)}
-        script = "sleep 1000 & wait"
+        limited = rig.worker(processes=3, uid=uid, gid=uid, user="nobody", rlimits={"NPROC": (1, 1)})
+        rig.launch(limited)
+        until(lambda: sorted(rig.states()) == ["BACKOFF", "RUNNING", "RUNNING"], "two of three", 30)
+        [refused] = [process for process in rig.processes() if process.state == "BACKOFF"]
+        first = next(process for process in rig.processes() if process.state == "RUNNING")
+        assert (refused.reason, refused.pid) == (NO_MORE, None)
+        assert NO_MORE in {event.reason for event in rig.history() if event.process == refused.process}
+
+        with rig.client() as client:
+            assert client.stop(f"app/queue:{first.process}", wait_seconds=10).complete
+
+        # at its next try, and nobody asked for it
+        until(
+            lambda: sorted(rig.states()) == ["RUNNING", "RUNNING", "STOPPED"], "the one that was refused", 30
+        )
+
+
+@pytest.mark.needs_root
+def test_a_program_that_may_start_no_child_ends_and_its_own_words_are_the_reason() -> None:
+    uid = free_uid()
+    with engine_rig() as rig:
+        shell = ("/bin/sh", "-c", "sleep 1000 & wait")
+        limited = {"NPROC": (1, 1)}
         rig.launch(
             rig.worker(
-                "queue", "/bin/sh", "-c", script, user="nobody", rlimits=limit, policy_start_seconds=1.0
+                "queue", *shell, uid=uid, gid=uid, user="nobody", rlimits=limited, policy_start_seconds=1.0
             )
         )
-        until(lambda: rig.states() == ["BACKOFF"] and rig.processes()[0].reason, "backoff with its reason")
+        rig.until_states("BACKOFF")
+        assert (rig.processes()[0].reason or "").startswith("exit 2"), rig.processes()
+        assert "fork" in (rig.processes()[0].reason or "")
+
+
+def test_who_asks_while_a_dead_keepers_processes_end_is_told_what_is_waited_for() -> None:
+    stubborn = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
+    )
+    with engine_rig() as rig:
+        rig.expects_errors = True  # the engine says that its keeper is gone
+        entry = rig.worker("queue", PYTHON, "-c", stubborn, processes=2, wait=600.0)
+        rig.launch(entry)
+        pids = [process.pid or 0 for process in rig.until_running(2)]
+        until(lambda: rig.read_log().count("ready") == 2, "their start")
+        engine = rig.engine_pid
+        rig.kill_keeper()
+
+        def still_told() -> str:
+            with Client(rig.socket) as client:
+                return "\n".join(client.status().troubles)
+
+        until(lambda: "the keeper is gone" in still_told(), "the engine's own words")
+        os.kill(engine, signal.SIGKILL)
+        until(lambda: not lives(engine), "the end of the engine")
+        rig.launch(entry)
+
+        def refused() -> str:
+            with pytest.raises(HostError) as caught:
+                Client(rig.socket)
+            return caught.value.message
+
+        waits = "shiftboss is starting: it waits for 2 processes of an earlier keeper"
+        until(lambda: refused() == waits, "the words for who asks")
+        assert "waiting for 2 processes of an earlier keeper to end" in rig.log
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+        assert {process.pid for process in rig.until_running(2)}.isdisjoint(pids)
+        assert not (rig.run / "starting").exists()
+
+
+def test_what_a_keeper_waited_for_that_was_killed_is_not_told(tmp_path: Path) -> None:
+    for text in ("1 3 processes\n", "999999999 3 processes\n", "nonsense", ""):
+        (tmp_path / "starting").write_text(text)
+        with pytest.raises(HostError, match="not running: nobody answers"):
+            Client(str(tmp_path / "api.sock"))

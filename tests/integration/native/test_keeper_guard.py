@@ -171,8 +171,11 @@ def test_api_socket_is_open_to_everybody_and_is_given_to_each_engine(kind: Kind)
                 assert peer.recv(100) == b"hello\n"
 
 
-def test_user_out_of_processes_is_step_fork_or_exec_and_nothing_breaks() -> None:
-    """RLIMIT_NPROC counts the processes of a user: the keeper itself cannot fork any more (EAGAIN, setrlimit(2))."""
+def test_keeper_whose_own_user_is_out_of_processes_is_step_fork_and_nothing_breaks() -> None:
+    """RLIMIT_NPROC counts the processes of a user: the keeper itself cannot fork any more (EAGAIN, setrlimit(2)).
+
+    Under root the limit is the entry's user's, and execve(2) says it: test_engine_trouble.py.
+    """
     with rig(user="news") as made:
         made.write(made.entry("sleep", "1000", processes_max=60))
         uid = made.account.pw_uid

@@ -241,3 +241,35 @@ def test_engine_can_ask_for_shutdown() -> None:
         assert not engine.receive(10), "end of file after the last report"
         engine.close()
         assert made.process.wait(10) == 0
+
+
+COUNT_RUNS = """
+import gc
+from shiftboss.keeper.runs import Run
+load = m.manifest.load
+def counted(*arguments):
+    print("runs in memory:", sum(isinstance(each, Run) for each in gc.get_objects()), file=sys.stderr, flush=True)
+    return load(*arguments)
+m.manifest.load = counted
+"""
+
+
+def test_a_run_that_is_gone_is_not_held_for_the_day_that_its_stop_would_have_waited() -> None:
+    with rig() as made:
+        made.prelude = COUNT_RUNS
+        made.write(made.entry("sleep", "1000", wait=86_400.0))
+        engine = made.start().synced()
+        for run in range(1, 21):
+            engine.spawn(run=run)
+            engine.send(wire.Stop("app/worker", 1, run))
+            if not engine.expect(wire.Exited, run=run).gone:
+                engine.expect(wire.Gone, run=run)
+            engine.send(wire.Forget("app/worker", 1, run))
+
+        def told() -> bool:
+            before = made.log.count("runs in memory")
+            os.kill(made.pid, signal.SIGHUP)
+            until(lambda: made.log.count("runs in memory") > before, "the count of runs")
+            return made.log.rstrip().endswith("runs in memory: 0")
+
+        until(told, "no run in memory", 10)

@@ -14,7 +14,7 @@ from shiftboss.core.exit_reason import (
     spawn_reason,
 )
 
-LARAVEL = {"12": "memory limit reached, recycled", "137": "its own job timeout"}
+LARAVEL = {"12": "memory limit reached, recycled", "137": "its own job timeout, or somebody"}
 NODE = [
     "Server starting",
     "node:events:495",
@@ -42,8 +42,9 @@ CASES = [
     (Ending(0), "exit 0"),
     (Ending(0, lines=["Error: of long ago"]), "exit 0"),
     (Ending(12), "exit 12: memory limit reached, recycled"),
-    (Ending(-9), "SIGKILL: its own job timeout"),
-    (Ending(137), "exit 137: its own job timeout"),
+    (Ending(-9), "SIGKILL, which shiftboss did not send: its own job timeout, or somebody"),
+    (Ending(-9, sent="KILL"), "killed (SIGKILL by shiftboss)"),
+    (Ending(137), "exit 137: its own job timeout, or somebody"),
     (Ending(1), "exit 1"),
     (Ending(127), "exit 127: command not found"),
     (Ending(126), "exit 126: permission denied or not a program"),
@@ -143,6 +144,13 @@ def test_a_failed_start_names_what_the_machine_lacks() -> None:
     assert "too many processes" in said
     assert spawn_reason("command", 13, "cannot run x") == "cannot run x (permission denied)"
     assert spawn_reason("command", 2, "x: command not found") == "x: command not found"
+    limit = "cannot run /bin/sh: Resource temporarily unavailable"
+    assert (
+        spawn_reason("exec", 11, limit)
+        == f"{limit} (its user has as many processes as its limit NPROC allows)"
+    )
+    said = spawn_reason("exec", 12, "cannot run /bin/sh: Cannot allocate memory")
+    assert said == "cannot run /bin/sh: Cannot allocate memory (the machine has no memory left)"
     assert spawn_reason("uid", 1, "") == "the start failed at step uid"
 
 
