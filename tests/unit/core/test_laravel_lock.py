@@ -27,9 +27,7 @@ from shiftboss.core.laravel_version import (
         (LockFacts(locked=True, lives=None, seen_seconds=9999), "unknown"),
     ],
 )
-def test_a_lock_is_stuck_when_nobody_holds_it_on_a_second_look(
-    facts: LockFacts, state: LockState
-) -> None:
+def test_a_lock_is_stuck_when_nobody_holds_it_on_a_second_look(facts: LockFacts, state: LockState) -> None:
     assert judge_lock(facts) == state
 
 
