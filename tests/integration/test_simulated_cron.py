@@ -120,7 +120,7 @@ def gaps(zone: ZoneInfo, start: datetime, end: datetime) -> set[int]:
     return found
 
 
-@pytest.mark.timeout(3600 if WHOLE_YEAR else 240)
+@pytest.mark.timeout(3600 if WHOLE_YEAR else 400)
 @pytest.mark.parametrize("zone", ZONES)
 def test_same_minutes_as_the_real_cron_and_more_at_once_only_after_a_gap(zone: str, directory: Path):
     texts, compared, bursts = expressions(zone), 0, 0
