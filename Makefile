@@ -47,7 +47,7 @@ bench: $(VENV)/dev.stamp  ## measures against other process managers, writes doc
 	@benchmarks/setup_peers.sh build/peers
 	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-cron-year: $(VENV)/dev.stamp  ## our cron times beside Debian's cron for a whole year in six time zones (root, cron, gcc; minutes)
+cron-year: $(VENV)/dev.stamp  ## our cron times and what our engine starts beside Debian's cron, a whole year in six time zones (root, cron, gcc; long)
 	@SHIFTBOSS_CRON_YEAR=1 $(BIN)/python -m pytest -n 3 -s tests/integration/test_simulated_cron.py
 
 lock: $(VENV)/dev.stamp  ## pins every package again, by hash (LOCK_FLAGS=--upgrade for newer versions)

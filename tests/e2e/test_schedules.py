@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.laravel import laravel_project
 from tests.e2e.refusals import WRONG_USE, assert_refused
 from tests.e2e.server import Server, TestProject, on_native
+from tests.e2e.test_laravel_scheduler import running, with_tasks, with_the_lines_of_the_guide
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.needs_root, on_native]
@@ -174,3 +175,43 @@ def test_the_laravel_scheduler_runs_each_minute_and_by_hand_as_the_project_user(
     )
     [schedule] = json.loads(server.ok("status", "--json").stdout)["projects"][0]["schedules"]
     assert schedule["last"]["outcome"] == "ran"
+
+
+@pytest.mark.timeout(240)
+def test_a_task_that_fails_inside_a_real_laravel_scheduler_is_named_and_one_in_the_background_goes_on(
+    server: Server,
+) -> None:
+    server.schedules = "native"
+    server.write_config()
+    project = laravel_project(server)
+    with_tasks(project)
+    with_the_lines_of_the_guide(project)
+    name = f"{project.name}/scheduler"
+    server.ok("cron", project.name)
+    server.ok("pause", name)  # what comes by itself would stand in the same files
+    wait_until(lambda: not running(project), 30, what="the end of what came already")
+    before = later_lines(project)
+
+    answer = server.run("run", name)
+
+    assert answer.status == 1, "Laravel itself exits with 0"
+    for task in ("app:heartbeat broken --exit=3 (exit code 3)", "exit 7", "closure-boom"):
+        assert task in answer.stdout.splitlines()[-1], answer
+    assert "app:heartbeat broken" in server.ok("why", name).stdout
+    [failed] = [row for row in history(project, "--failed") if row["cause"]]
+    assert failed["exit_status"] == 0
+    task_in_background_ends(project, before + 1)
+    server.run("run", name)
+    task_in_background_ends(project, before + 2)
+
+
+def later_lines(project: TestProject) -> int:
+    """Return how many lines the task in the background has written."""
+    heartbeat = project.root / "shared" / "storage" / "app" / "heartbeat.log"
+    return heartbeat.read_text().count(" later\n") if heartbeat.exists() else 0
+
+
+def task_in_background_ends(project: TestProject, written: int) -> None:
+    """Wait until it has written so many lines and frees its lock; without that it does not run once more."""
+    wait_until(lambda: later_lines(project) == written, 20, what="the task in the background")
+    wait_until(lambda: not running(project), 30, what="schedule:finish")

@@ -1,4 +1,4 @@
-"""The same schedules on Debian's own cron, in simulated time, and by our rules for it: the same minutes.
+"""The same schedules in simulated time on Debian's own cron, on our engine's agenda, and by our rules: the same minutes.
 
 CI simulates the weeks of the clock changes; `make cron-year` (SHIFTBOSS_CRON_YEAR=1) the whole year.
 """
@@ -21,6 +21,7 @@ from shiftboss.core.cron_times import next_time
 from shiftboss.core.cron_zones import next_shift
 from shiftboss.core.errors import UserError
 from tests.simulated_cron import simulated_starts
+from tests.simulated_engine import Simulated, engine_starts
 
 YEAR = 2027
 # Half an hour at night, an hour at night, an hour at midnight (a day without 00:00), and none.
@@ -119,28 +120,47 @@ def gaps(zone: ZoneInfo, start: datetime, end: datetime) -> set[int]:
     return found
 
 
-@pytest.mark.timeout(1800 if WHOLE_YEAR else 60)
+@pytest.mark.timeout(3600 if WHOLE_YEAR else 400)
 @pytest.mark.parametrize("zone", ZONES)
 def test_same_minutes_as_the_real_cron_and_more_at_once_only_after_a_gap(zone: str, directory: Path):
     texts, compared, bursts = expressions(zone), 0, 0
     for number, (start, end) in enumerate(periods(ZoneInfo(zone))):
         place = directory / str(number)
         place.mkdir()
-        theirs = simulated_starts(place, texts, zone, start, end, deadline=1500 if WHOLE_YEAR else 40)
+        theirs = simulated_starts(place, texts, zone, start, end, deadline=3000 if WHOLE_YEAR else 100)
+        engine = engine_starts(texts, zone, start, end)
         after_gap = gaps(ZoneInfo(zone), start, end)
         wrong = {}
-        for text, seen in zip(texts, theirs, strict=True):
+        for text, seen, started in zip(texts, theirs, engine.starts, strict=True):
             expr = parse(text, "debian")
             ours = our_starts(expr, ZoneInfo(zone), start, end)
-            if differences := _differences(expr, ours, seen, after_gap):
+            by_rule = _differences(expr, ours, seen, after_gap)
+            if differences := [*by_rule, *_differences_of_engine(started, seen)]:
                 wrong[text] = differences
             compared += seen.total()
             bursts += seen.total() - len(seen)
         assert not wrong, f"{len(wrong)} of {len(texts)} differ: {dict(list(wrong.items())[:8])}"
+        _assert_nothing_was_missed(engine)
     assert compared > 1000
     print(
         f"{zone}: {len(texts)} schedules, {compared} starts compared, {bursts} of them in bursts after a gap"
     )
+
+
+def _differences_of_engine(started: Counter[int], theirs: Counter[int]) -> list[str]:
+    """Return in words in which minutes only one of both starts, and where the engine starts more than once."""
+    told = [f"engine only {datetime.fromtimestamp(at, UTC)}" for at in sorted(started.keys() - theirs)]
+    told += [f"engine not {datetime.fromtimestamp(at, UTC)}" for at in sorted(theirs.keys() - started)]
+    told += [
+        f"engine {n} at once {datetime.fromtimestamp(at, UTC)}" for at, n in sorted(started.items()) if n > 1
+    ]
+    return told[:4]
+
+
+def _assert_nothing_was_missed(engine: Simulated) -> None:
+    """Each start is told as `ran`; beside that only what daylight saving took away is told."""
+    assert engine.outcomes["ran"] == sum(starts.total() for starts in engine.starts)
+    assert engine.outcomes.keys() <= {"ran", "skipped"}
 
 
 def _differences(expr: Expression, ours: set[int], theirs: Counter[int], after_gap: set[int]) -> list[str]:

@@ -204,12 +204,12 @@ def _still_stuck(
     began = machine.clock.monotonic()
     machine.clock.sleep(GRACE_SECONDS + 0.5)
     listed = _listed(machine, project, artisan, version)
-    age = machine.clock.monotonic() - began
+    seen = machine.clock.monotonic() - began
     if isinstance(listed, Finished):
         return []
     names = {task.name for task in stuck}
     gone = _without_process(listed, machine.processes.running("artisan"), project)
-    facts = LockFacts(locked=True, lives=False, age_seconds=age)
+    facts = LockFacts(locked=True, lives=False, seen_seconds=seen)
     return [task for task in gone if task.name in names and judge_lock(facts) == "stuck"]
 
 

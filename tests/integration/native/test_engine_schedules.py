@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-import random
 import signal
 import sqlite3
 import time
 
 import pytest
-from engine_rig import ENGINE, EngineRig, engine_rig, eventually
+from engine_rig import EngineRig, engine_rig, eventually
 from keeper_rig import until
+from occurrence_check import faults_of_seconds
 
 from shiftboss.core.schedule_entry import Times
 
@@ -190,18 +190,10 @@ def test_an_engine_that_stands_still_accounts_for_every_second() -> None:
         os.kill(engine, signal.SIGCONT)
         until(lambda: any(row.outcome == "missed" for row in rig.occurrences()), "what was missed")
         until(lambda: rig.outcomes()[-1] == "ran", "a run again")
-        check_every_second(rig)
+        assert not faults_of_seconds(rig.occurrences("app/tick"))
         missed = next(row for row in rig.occurrences() if row.outcome == "missed")
         assert "stood still" in missed.reason
         assert missed.times >= 4
-
-
-def check_every_second(rig: EngineRig, target: str = "app/tick") -> None:
-    """Assert that each second between the first and the last that has an outcome is accounted for exactly once."""
-    rows = [row for row in rig.occurrences(target) if not row.cause]
-    seconds = [second for row in rows for second in range(row.due, row.last + 1)]
-    assert seconds == sorted(set(seconds)), "none twice"
-    assert seconds == list(range(seconds[0], seconds[-1] + 1)), "none left out"
 
 
 def test_what_is_due_at_boot_runs_once_however_often_the_engine_and_the_keeper_start() -> None:
@@ -254,59 +246,3 @@ def test_shutting_down_ends_what_runs_and_tells_it_afterwards() -> None:
         rig.launch(*entries)
         [row] = rig.occurrences()
         assert (row.outcome, row.reason) == ("failed", "shiftboss was shut down")
-
-
-ENGINE_KILLS, KEEPER_KILLS = 40, 8  # together with those by hand (see CONTRIBUTING.md) more than 300
-
-
-@pytest.mark.timeout(300)
-def test_engine_and_keeper_killed_at_random_moments_no_occurrence_is_doubled_or_unaccounted() -> None:
-    """In the manner of Jepsen's test of Chronos: each run writes its name down, the history must fit to that."""
-    chance = random.Random(os.environ.get("SHIFTBOSS_TESTS_SEED", "7"))
-    engine_kills = int(os.environ.get("SHIFTBOSS_TESTS_ENGINE_KILLS", ENGINE_KILLS))
-    keeper_kills = int(os.environ.get("SHIFTBOSS_TESTS_KEEPER_KILLS", KEEPER_KILLS))
-    with engine_rig() as rig:
-        rig.expects_errors = True  # an engine says that its keeper is gone
-        started = rig.root / "started"
-        started.touch()
-        started.chmod(0o666)
-        say = f"echo $SHIFTBOSS_RUN >> {started}"
-        rig.launch(
-            *rig.schedule("brief", "/bin/sh", "-c", say),
-            *rig.schedule("long", "/bin/sh", "-c", f"{say}; sleep 0.7", overlap="queue", catch_up="once"),
-            *rig.schedule("many", "/bin/sh", "-c", f"{say}; sleep 1.4; exit 3", overlap="allow"),
-        )
-        until(lambda: len(rig.outcomes()) >= 3, "runs")
-        plan = ["engine"] * engine_kills + ["keeper"] * keeper_kills
-        chance.shuffle(plan)
-        for victim in plan:
-            time.sleep(chance.choice((0.0, 0.01, 0.05, 0.1, 0.3, 0.6)) + chance.random() * 0.1)
-            if victim == "engine":
-                rig.kill_engine()
-            else:
-                rig.kill_keeper()
-                rig.start(*ENGINE, "--state", str(rig.engine_state))
-        before = len(rig.outcomes())
-        until(lambda: len(rig.outcomes()) > before + 9, "runs after it all", 60)
-        with rig.client() as client:
-            client.pause("app")
-            until(
-                lambda: not any(each.running for each in client.schedules().schedules), "the end of all runs"
-            )
-        for name in ("brief", "long", "many"):
-            check_every_second(rig, f"app/{name}")
-            check_runs(rig, f"app/{name}", started.read_text().splitlines())
-
-
-def check_runs(rig: EngineRig, target: str, started: list[str]) -> None:
-    """Assert that what ran and what is told of it are the same, and that no run or occurrence ran twice."""
-    runs = [int(line.rpartition("/")[2]) for line in started if f"/{target}/" in line]
-    assert len(runs) == len(set(runs)), "no run was started twice"
-    rows = rig.occurrences(target)
-    assert not [row for row in rows if row.outcome is None], "each has an outcome"
-    told = {row.run: row for row in rows if row.run}
-    assert len(told) == len([row for row in rows if row.run])
-    assert {run for run, row in told.items() if row.outcome in ("ran", "failed")} <= set(runs)
-    lost = set(runs) - told.keys()
-    assert not lost, f"{len(lost)} runs of {len(runs)} are not in the history"
-    assert not [row for row in rows if row.outcome in ("skipped", "missed") and row.run in runs]

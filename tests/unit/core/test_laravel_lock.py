@@ -17,22 +17,18 @@ from shiftboss.core.laravel_version import (
     ("facts", "state"),
     [
         (LockFacts(locked=None), "unknown"),
-        (LockFacts(locked=False, lives=False, age_seconds=9999), "free"),
+        (LockFacts(locked=None, lives=False, seen_seconds=9999), "unknown"),
+        (LockFacts(locked=False, lives=False, seen_seconds=9999), "free"),
         (LockFacts(locked=True, lives=True), "busy"),
-        (LockFacts(locked=True, lives=True, age_seconds=9999), "busy"),
-        (LockFacts(locked=True, lives=True, age_seconds=9999, usual_seconds=10), "long"),
-        (LockFacts(locked=True, lives=True, age_seconds=9999, usual_seconds=9000), "busy"),
+        (LockFacts(locked=True, lives=True, seen_seconds=9999), "busy"),
         (LockFacts(locked=True, lives=False), "unknown"),
-        (LockFacts(locked=True, lives=False, age_seconds=1), "busy"),
-        (LockFacts(locked=True, lives=False, age_seconds=6), "stuck"),
-        (LockFacts(locked=True, lives=None, age_seconds=6), "unknown"),
-        (LockFacts(locked=True, lives=None, age_seconds=89, usual_seconds=10), "unknown"),
-        (LockFacts(locked=True, lives=None, age_seconds=91, usual_seconds=10), "stuck"),
+        (LockFacts(locked=True, lives=False, seen_seconds=1), "busy"),
+        (LockFacts(locked=True, lives=False, seen_seconds=5), "busy"),
+        (LockFacts(locked=True, lives=False, seen_seconds=6), "stuck"),
+        (LockFacts(locked=True, lives=None, seen_seconds=9999), "unknown"),
     ],
 )
-def test_a_lock_is_stuck_when_nobody_holds_it_or_far_beyond_what_is_usual(
-    facts: LockFacts, state: LockState
-) -> None:
+def test_a_lock_is_stuck_when_nobody_holds_it_on_a_second_look(facts: LockFacts, state: LockState) -> None:
     assert judge_lock(facts) == state
 
 
