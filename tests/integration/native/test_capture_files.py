@@ -185,7 +185,9 @@ def test_the_real_logrotate_is_respected_under_load(tmp_path: Path, how: str) ->
         lines = _lines(here.path)
         assert all(line.isdigit() for line in lines), [line[:80] for line in lines if not line.isdigit()]
         found = [int(line) for line in lines]
-        if how == "copytruncate":  # each rotation loses one piece, how long depends on how busy the machine is
+        if (
+            how == "copytruncate"
+        ):  # each rotation loses one piece, how long depends on how busy the machine is
             gaps = sum(after != before + 1 for before, after in itertools.pairwise(found))
             assert gaps <= 2 * rotations  # a line that the truncation cut in two counts twice
             assert found[-1] == 199_999
