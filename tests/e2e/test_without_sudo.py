@@ -140,12 +140,16 @@ def test_a_projects_people_run_pause_and_ask_about_its_schedules(town: Town) -> 
     assert f"{name} does not run: paused by {user}" in said.stdout
     assert town.other.name not in said.stdout + said.stderr
     town.ok(user, "resume", name)
-    for words in (("run", vault), ("pause", vault), ("why", vault), ("logs", vault, "--run", "2")):
+    assert town.ok(user, "stop", name).stderr.strip() == f"nothing of {name} runs"
+    assert_refused(town.run(user, "stop", name, "--keep"), WRONG_USE, f"shiftboss pause {name}")
+    calls = (("run", vault), ("pause", vault), ("stop", vault), ("why", vault), ("logs", vault, "--run", "2"))
+    for words in calls:
         for person in (user, town.viewer, town.stranger):
             answer = town.run(person, *words)
             assert answer.status in (1, 2), answer
             assert "secret" not in answer.stdout
-    assert town.run(town.viewer, "run", name).status in (1, 2)
+    for verb in ("run", "stop"):
+        assert town.run(town.viewer, verb, name).status in (1, 2)
     assert "it failed" in town.ok(town.viewer, "why", name).stdout
 
 
