@@ -104,8 +104,8 @@ def cron_runs(confinement: dict[str, Any] | None = None, **budget: Any) -> Itera
             yield cron
         finally:
             for process in cron.started:
-                process.kill()
-                process.communicate()
+                with process:  # closes its pipe, and waits
+                    process.kill()
 
 
 def is_held(lock: Path) -> bool:

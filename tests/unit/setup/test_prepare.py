@@ -72,7 +72,7 @@ def test_removing_a_unit_leaves_the_others_alone(shop: Shop) -> None:
         name: pid for name, pid in before.items() if "thumbs" not in name
     }
     assert "backup" not in shop.machine.files.text(CRON_FILE)
-    assert "schedule:run" in shop.machine.files.text(CRON_FILE)
+    assert " shop/scheduler\n" in shop.machine.files.text(CRON_FILE)
     assert shop.prepared_apply().plan.actions == ()
 
 

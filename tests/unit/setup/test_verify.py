@@ -151,7 +151,7 @@ def test_a_schedule_needs_a_cron_that_reads_it() -> None:
         shop.set_up(SCHEDULER)
 
     assert "systemctl enable --now cron" in error.value.hint
-    assert "schedule:run" in shop.machine.files.text(CRON_FILE), "it is written, and that is said"
+    assert " shop/scheduler\n" in shop.machine.files.text(CRON_FILE), "it is written, and that is said"
 
 
 def test_a_schedule_is_read_back() -> None:
