@@ -279,6 +279,26 @@ def test_a_users_next_up_ends_what_a_killed_keeper_left_and_runs_everything_once
     check_lines(home, [*old, *new])
 
 
+@on_native
+def test_a_limit_that_a_user_may_not_raise_is_lower_and_the_status_says_so(home: Home) -> None:
+    """Who may not raise a hard limit gets what there is. The user lowers that of the own keeper here."""
+    assert isinstance(home.daemon, TemporaryKeeper)
+    lower = ("prlimit", f"--pid={home.daemon.pid}", "--nofile=1024:4096")
+    subprocess.run([*home.daemon.become, *lower], check=True)
+    home.counting(1)
+    file = home.directory / ".config/shiftboss/projects/app.toml"
+    file.write_text(f"{file.read_text()}nofile = 8000\n")
+    said = "the limit NOFILE stays at 4096: the hard limit cannot be raised"
+
+    home.ok("apply", "app")
+
+    (process,) = home.processes()
+    assert said in process["notes"]
+    assert f"app/custom: {said}" in home.ok("status").stdout
+    limits = Path(f"/proc/{process['pid']}/limits").read_text()
+    assert "Max open files            4096                 4096" in limits
+
+
 def check_lines(home: Home, pids: list[int]) -> None:
     """Check that each of these ended as it was asked to, and that its lines are in the log, once and in order."""
     rows = [line.split() for line in home.log().splitlines()]
