@@ -23,7 +23,7 @@ Paths are walked without following links of anybody but root: a project must not
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from shiftboss.confine import mounts
 from shiftboss.confine.steps import StepError
@@ -96,9 +96,14 @@ def _enter_namespace(_words: list[str], _notes: list[str]) -> None:
 
 def _hide(words: list[str], notes: list[str]) -> None:
     parent, *own = words
-    if _hidden(parent, own):
+    try:
+        place = _walk("/", parent)
+    except OSError as error:
+        notes.append(f"what is in {parent} is not hidden: {error.strerror}")
         return
-    if os.path.isdir(parent):
+    if place >= 0:
+        _seal(place, parent, own)
+    elif os.path.isdir(parent):
         notes.append(f"what is in {parent} is not hidden: a link of an ordinary user leads there")
     else:
         notes.append(
@@ -106,13 +111,27 @@ def _hide(words: list[str], notes: list[str]) -> None:
         )
 
 
-def _hide_outlying(words: list[str], _notes: list[str]) -> None:
+def _hide_outlying(words: list[str], notes: list[str]) -> None:
     """Of what is not there, or led away by a link of its own user, nothing is said: it is another project's affair."""
     listed, *own = words
-    for place in _read_places(listed):
-        if place not in own:
-            inner = sorted(path for path in own if path.startswith(f"{place}/"))
-            _hidden(place, [path for path in inner if not path.startswith(f"{inner[0]}/")])
+    for directory in _read_places(listed):
+        if directory in own:
+            continue
+        try:
+            place = _walk("/", directory)
+        except OSError as error:  # on a network file system that root may not enter
+            notes.append(f"a directory of another project is not hidden: {error.strerror}")
+            continue
+        if place >= 0:
+            _seal(place, directory, _outermost(path for path in own if path.startswith(f"{directory}/")))
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for path in sorted(paths):
+        if not any(path.startswith(f"{above}/") for above in found):
+            found.append(path)
+    return found
 
 
 def _read_places(path: str) -> list[str]:
@@ -124,16 +143,12 @@ def _read_places(path: str) -> list[str]:
     return [line.partition(" ")[2] for line in lines if line[:1] != "#"]
 
 
-def _hidden(directory: str, own: list[str]) -> bool:
-    """Hide what is in a directory, but for some below it; False if there is none."""
-    place = _walk("/", directory)
-    if place < 0:
-        return False
+def _seal(place: int, directory: str, own: list[str]) -> None:
+    """Hide what is in an opened directory, but for some below it."""
     empty = _cover(place, directory, own, _SEALED, "mode=755,size=64k,nr_inodes=256")
     sealed = mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_RDONLY | _SEALED
     mounts.mount("", f"/proc/self/fd/{empty}", "", sealed)
     os.close(empty)
-    return True
 
 
 def _cover(place: int, directory: str, kept: list[str], flags: int, options: str) -> int:

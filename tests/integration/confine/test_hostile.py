@@ -155,6 +155,14 @@ def test_a_link_in_the_place_of_an_outlying_project_covers_nothing_else(made: Wo
     assert made.answer(attempts("os.path.isdir('/usr/bin')"), level="standard") == [True]
 
 
+def test_a_directory_of_another_that_cannot_be_entered_ends_no_start(made: World) -> None:
+    """As on a network file system that is closed to root; a name that is too long fails in the same place."""
+    register(made, Home("far", "/" + "x" * 300, "/nowhere/logs"))
+    finished = made.python("print('up')", level="standard")
+    assert (finished.returncode, finished.stdout) == (0, b"up\n")
+    assert b": note: a directory of another project is not hidden: File name too long" in finished.stderr
+
+
 def test_a_new_release_is_seen_and_a_new_project_is_not(made: World) -> None:
     follow = """
 import os, sys

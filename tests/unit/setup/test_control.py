@@ -158,3 +158,17 @@ def test_a_worker_that_was_never_applied_says_what_to_do(shop: Shop) -> None:
 def test_whole_is_every_process(shop: Shop) -> None:
     worker = chosen(shop, "shop/queue:1")[0].worker
     assert whole(worker) == chosen(shop, "shop")[0]
+
+
+def test_what_outlives_its_worker_is_ended_by_stop_and_by_removal_and_told() -> None:
+    shop = Shop()
+    shop.set_up(replace(QUEUE, memory="256M", processes=2))
+    orphans = shop.machine.processes.orphans
+    orphans |= {"shop/queue:1": 77, "shop/other:1": 78}
+    control.stop(shop.machine, shop.site, chosen(shop, "shop/queue"), shop.told)
+    assert shop.told.steps[-1] == "ended what shop/queue had left running (pid 77)"
+
+    orphans["shop/queue:2"] = 79
+    shop.remove("queue")
+    assert "ended what shop/queue had left running (pid 79)" in shop.told.steps
+    assert orphans == {"shop/other:1": 78}, "what belongs to others is left alone"
