@@ -13,13 +13,14 @@ TESTS  ?= tests
 PYTEST_FLAGS ?=
 DEMO_FLAGS   ?=
 BENCH_FLAGS  ?=
+AUDIT_FLAGS  ?=
 
 PYTHON_CODE  := src tests scripts benchmarks examples
 SPELLED      := src tests docs scripts benchmarks examples bin .ci Makefile $(wildcard *.md)
 LOCK_COMMAND := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
                 --no-emit-index-url --custom-compile-command "make lock" $(LOCK_FLAGS)
 
-.PHONY: help demo test check lint docs bench cron-year lock install uninstall clean venv
+.PHONY: help demo test check lint docs bench audit cron-year lock install uninstall clean venv
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ docs: $(VENV)/dev.stamp  ## writes the reference pages that are made from the co
 bench: $(VENV)/dev.stamp  ## measures against other process managers, writes docs/reference/benchmarks.md (BENCH_FLAGS=--quick)
 	@benchmarks/setup_peers.sh build/peers
 	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+audit: $(VENV)/dev.stamp  ## looks for known holes in the pinned packages; needs the network (AUDIT_FLAGS=--unreachable-ok)
+	@$(BIN)/python scripts/check_advisories.py $(AUDIT_FLAGS)
 
 cron-year: $(VENV)/dev.stamp  ## our cron times and what our engine starts beside Debian's cron, a whole year in six time zones (root, cron, gcc; long)
 	@SHIFTBOSS_CRON_YEAR=1 $(BIN)/python -m pytest -n 3 -s tests/integration/test_simulated_cron.py

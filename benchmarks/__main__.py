@@ -1,4 +1,4 @@
-"""shiftboss, other process managers and the kernel's own limit on the same work, interleaved: `make bench`.
+"""shiftboss, other process managers, crons and the kernel's own limit on the same work, interleaved: `make bench`.
 
     python -m benchmarks [--quick] [--only a,b,…] [--peers NAME,…] [--rounds N] [--tools DIR] [--output DIR]
     python -m benchmarks --show DIR/results.json
@@ -15,10 +15,11 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from benchmarks import cold_start, measures, observe, page
+from benchmarks import cold_start, measures, observe, on_time, page
+from benchmarks.goals import LIMIT, OURS
 from benchmarks.measures import Effort, Failed, Figures
 from benchmarks.peers.circus import Circus
 from benchmarks.peers.contract import Peer
@@ -26,6 +27,7 @@ from benchmarks.peers.limit import Limit
 from benchmarks.peers.ours import Ours, OursConfined
 from benchmarks.peers.pm2 import Pm2
 from benchmarks.peers.scan_directory import S6, Daemontools, Runit
+from benchmarks.peers.schedulers import SCHEDULERS
 from benchmarks.peers.supervisor import Supervisor
 from benchmarks.results import Results, Run
 
@@ -42,7 +44,7 @@ PEERS: tuple[type[Peer], ...] = (
     S6,
     Daemontools,
 )
-LETTERS = ("a", "b", "c", "d", "e", "f", "g", "h", "cold")
+LETTERS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "cold")
 Measure = Callable[[type[Peer], Path, Effort], Figures]
 
 
@@ -66,7 +68,7 @@ def takes_part(peer: type[Peer], name: str, number: int) -> bool:
     """Tell whether a program is measured in this round: peers once, ours and the limit in each."""
     if peer is OursConfined:
         return name == "crash"
-    return number == 0 or peer in (Limit, Ours)
+    return number == 0 or peer.name in (LIMIT, OURS)
 
 
 def measured(peer: type[Peer], measure: Callable[[], Figures]) -> Figures | str:
@@ -94,6 +96,20 @@ def one_round(
                 yield run_one(number, name, peer, functools.partial(measure, peer, options.tools, effort))
 
 
+def on_schedules(
+    number: int, options: argparse.Namespace, known: Collection[str], effort: Effort
+) -> Iterator[Run]:
+    """Yield the results of i: programs that start what is due, taking turns."""
+    order = random.Random(number)
+    for name, measure, peers, again in on_time.plan(effort):
+        for peer in order.sample(peers, len(peers)):
+            if peer.name in known and (again or not number) and takes_part(peer, name, number):
+                yield run_one(number, name, peer, functools.partial(measure, peer, options.tools, effort))
+    if not number:
+        maths = functools.partial(measures.told_by, "schedules.py", options.maths_rounds)
+        yield run_one(number, "maths", Ours, maths)
+
+
 def kills(options: argparse.Namespace, peers: list[type[Peer]], effort: Effort) -> Iterator[Run]:
     """Yield what became of the children of each program that was killed."""
     for peer in peers:
@@ -102,15 +118,36 @@ def kills(options: argparse.Namespace, peers: list[type[Peer]], effort: Effort) 
             yield run_one(0, f"kill {victim}", peer, act)
 
 
-def everything(options: argparse.Namespace, peers: list[type[Peer]], effort: Effort) -> Iterator[Run]:
+def everything(
+    options: argparse.Namespace, peers: list[type[Peer]], known: Collection[str], effort: Effort
+) -> Iterator[Run]:
     """Yield all results that were asked for; what is measured once comes first."""
     yield from one_round(0, options, peers, effort)
     if "h" in options.only:
         yield from kills(options, peers, effort)
     if "cold" in options.only:
-        yield from cold_start.runs(options.tools, options.cold_rounds)
-    for number in range(1, options.rounds):
-        yield from one_round(number, options, peers, effort)
+        commands = functools.partial(cold_start.runs, options.tools, options.cold_rounds)
+        yield from all_of("cold", commands)
+        yield from all_of("launch", functools.partial(cold_start.launched, 3 * options.cold_rounds))
+    for number in range(options.rounds):
+        if number:
+            yield from one_round(number, options, peers, effort)
+        if "i" in options.only:
+            yield from on_schedules(number, options, known, effort)
+
+
+def all_of(name: str, act: Callable[[], Iterator[Run]]) -> Iterator[Run]:
+    """Yield what is measured together, or in words why there is nothing."""
+    begun = time.monotonic()
+    try:
+        found = list(act())
+    except Exception as error:  # noqa: BLE001
+        found = [Run(0, name, OURS, {}, f"{type(error).__name__}: {error}")]
+    finally:
+        observe.clear([])
+    for run in found:
+        say(run, time.monotonic() - begun)
+        yield run
 
 
 def run_one(number: int, name: str, peer: type[Peer], act: Callable[[], Figures]) -> Run:
@@ -119,9 +156,14 @@ def run_one(number: int, name: str, peer: type[Peer], act: Callable[[], Figures]
     found = measured(peer, act)
     figures, error = ({}, found) if isinstance(found, str) else (found, "")
     run = Run(number, name, peer.name, figures, error)
-    words = error or "  ".join(f"{key} {page.short(value)}" for key, value in figures.items())
-    print(f"[{number}] {name:11} {peer.name:22} {time.monotonic() - begun:5.1f} s  {words}", flush=True)
+    say(run, time.monotonic() - begun)
     return run
+
+
+def say(run: Run, seconds: float) -> None:
+    """Print one line: what was measured, how long that took, and the figures or the reason."""
+    words = run.error or "  ".join(f"{key} {page.short(value)}" for key, value in run.figures.items())
+    print(f"[{run.number}] {run.measure:11} {run.program:22} {seconds:5.1f} s  {words}", flush=True)
 
 
 def machine() -> str:
@@ -148,7 +190,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         parser.error(f"there is no table {', '.join(sorted(unknown))}; there are {', '.join(LETTERS)}")
     options.full = not options.quick and options.only == set(LETTERS) and not options.peers
     options.rounds = options.rounds or (1 if options.quick else 3)
-    options.cold_rounds = 5 if options.quick else 15
+    options.cold_rounds, options.maths_rounds = (5, 3) if options.quick else (15, 5)
     return options
 
 
@@ -171,19 +213,20 @@ def main(words: list[str]) -> None:
 
 def measure_all(options: argparse.Namespace) -> Results:
     """Measure everything that was asked for; what is known so far is always in results.json."""
-    found = {peer: peer.version(options.tools) for peer in PEERS}
+    found = {peer: peer.version(options.tools) for peer in (*PEERS, *SCHEDULERS)}
     wanted = {Limit.name, Ours.name, OursConfined.name, *options.peers.split(",")}
-    peers = [peer for peer in PEERS if found[peer] and (not options.peers or peer.name in wanted)]
+    known = [peer for peer in found if found[peer] and (not options.peers or peer.name in wanted)]
     effort = measures.QUICK if options.quick else measures.FULL
     results = Results(
-        versions={peer.name: found[peer] or "" for peer in peers},
+        versions={peer.name: found[peer] or "" for peer in known},
         machine=machine(),
         python=platform.python_version(),
         effort=effort._asdict() | {"up_seconds": measures.UP_SECONDS},
         rounds=options.rounds,
     )
     begun = time.monotonic()
-    for run in everything(options, peers, effort):
+    peers = [peer for peer in known if peer in PEERS]
+    for run in everything(options, peers, results.versions, effort):
         results.runs.append(run)
         results.load = os.getloadavg()[2]
         results.minutes = (time.monotonic() - begun) / 60

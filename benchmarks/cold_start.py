@@ -1,5 +1,6 @@
 """How long a user waits for `shiftboss --version` and `shiftboss status`, beside `supervisorctl status`.
 
+And what keeper and launcher add to the start of a program (confine.py, in a process of its own: it makes cgroups).
 A real supervisord, set up by shiftboss, and our own backend hold one worker each. The commands take turns in a new
 random order each round, so that a busy moment of the machine hits all alike.
 """
@@ -9,6 +10,7 @@ import os
 import pwd
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from benchmarks.results import Run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.prefix) / "bin"
+PLAIN = "plain exec"
 CONFIG = """\
 [layout]
 projects = "projects"
@@ -120,3 +123,11 @@ def take_turns(commands: list[Command], rounds: int) -> None:
         if number == 0:
             for command in commands:
                 command.seconds.clear()
+
+
+def launched(rounds: int) -> Iterator[Run]:
+    """Yield one run for each way to start /bin/true; `added_s`: above the median of a plain exec."""
+    taken = {way: [ms / 1000 for ms in row] for way, row in measures.told_by("confine.py", rounds).items()}  # type: ignore[union-attr]
+    plain = statistics.median(taken[PLAIN])
+    for way, seconds in taken.items():
+        yield Run(0, "launch", way, {"s": seconds, "added_s": [each - plain for each in seconds]})

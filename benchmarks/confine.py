@@ -1,12 +1,13 @@
 """What limits and isolation cost at the start of a program: keeper and launcher beside a plain exec and others.
 
-    python benchmarks/confine.py [--rounds N]          as root
+    python benchmarks/confine.py [--rounds N] [--json]          as root
 
-Every case starts /bin/true for the same user. They take turns in one run, in a new random order each round, so that
+`make bench` runs it, with --json: milliseconds of all repeats. Every case starts /bin/true for the same user. They take turns in one run, in a new random order each round, so that
 a busy moment of the machine hits all of them alike. The goal is 25 ms above a plain exec.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -140,7 +141,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=50)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rounds = options.rounds
     if os.geteuid():
         sys.exit("error: needs root")
     top = Path(tempfile.mkdtemp(prefix="shiftboss-bench-", dir="/tmp"))
@@ -156,7 +159,10 @@ def main() -> None:
         tree = limits.open_tree(TREE)
         for directory in tree.directories(PROJECT) if tree else []:
             cgroup.remove(directory)
-    report(taken, rounds)
+    if options.json:
+        print(json.dumps(taken))
+    else:
+        report(taken, rounds)
 
 
 def report(taken: dict[str, list[float]], rounds: int) -> None:

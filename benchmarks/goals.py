@@ -1,14 +1,16 @@
 """What shiftboss must reach, and whether it does. Pure."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from benchmarks.figures import duration, number, ratio, times
 from benchmarks.results import Results
 
 OURS, CONFINED, LIMIT = "shiftboss", "shiftboss, other user", "limit-c"
-NO_PEER = {OURS, CONFINED, LIMIT}
+LAUNCHED = "cron with our launcher"
+NO_PEER = {OURS, CONFINED, LIMIT, LAUNCHED}
+ALONE = ("cold", "launch", "kill", "maths")  # measures, by their first word, in which no peer does the same
 Write = Callable[[float | None], str]
 
 
@@ -63,8 +65,14 @@ def speed(value: float | None) -> str:
     return "-" if value is None else f"{number(value)} MB/s"
 
 
-def goals(many: int, crowd: int, neighbours: int) -> tuple[Goal, ...]:
+def goals(effort: Mapping[str, Any]) -> tuple[Goal, ...]:
     """Return the goals for a run of this size."""
+    return (*process_goals(effort), *schedule_goals(effort), *start_goals())
+
+
+def process_goals(effort: Mapping[str, Any]) -> tuple[Goal, ...]:
+    """Return a to h."""
+    many, crowd, neighbours = effort["many"], effort["crowd"], effort["neighbours"]
     scale = f"scale {many}"
     slow = ("supervisor", "circus", "pm2", "s6")
     return (
@@ -121,8 +129,44 @@ def goals(many: int, crowd: int, neighbours: int) -> tuple[Goal, ...]:
             Goal(f"h. keeper killed: {what}", "kill keeper", figure, number, most=0)
             for figure, what in (("twice", "running twice"), ("missing", "missing"))
         ),
+    )
+
+
+def schedule_goals(effort: Mapping[str, Any]) -> tuple[Goal, ...]:
+    """Return i."""
+    single, several = effort["due"]
+    storm, many = effort["storm"], f"{effort['schedules']:,}"
+    waiting = f"wait {effort['schedules']}"
+    return (
+        Goal(f"i. {single} schedule due: late", f"due {single}", "late_s", most=0.025),
+        Goal(f"i. {several} due at once: late, median", f"due {several}", "late_s", most=0.25),
+        Goal(f"i. {several} due at once: late, last", f"due {several}", "late_s", most=1, statistic="most"),
+        Goal(f"i. {storm} due at once, all started", f"due {storm}", "all_s", limit=2),
+        *(
+            Goal(f"i. {count} due at once: not started", f"due {count}", "missing", number, most=0)
+            for count in (several, storm)
+        ),
+        Goal(f"i. {many} schedules, none due: CPU a minute", waiting, "idle_cpu_s", most=0.1),
+        Goal(f"i. {many} schedules, none due: memory", waiting, "pss_mb", megabytes, most=60),
+        Goal(f"i. {many} schedules: ready later than with one", waiting, "load_s", most=1),
+        Goal("i. 10,000 schedules loaded, the maths alone", "maths", "load_s", most=1),
+        Goal("i. 10,000 next times", "maths", "next_s", most=0.2),
+    )
+
+
+def start_goals() -> tuple[Goal, ...]:
+    """Return those of commands and of the launcher."""
+    return (
         Goal("cold start: shiftboss --version", "cold", "s", most=0.060, program="shiftboss --version"),
         Goal("cold start: shiftboss status", "cold", "s", most=0.080, program="shiftboss status"),
+        *(
+            Goal(f"cold start: the launcher adds, {title}", "launch", "added_s", most=0.025, program=way)
+            for title, way in (
+                ("limits and `standard`", "launcher: limits, standard"),
+                ("limits and `strict`", "launcher: limits, strict, private network"),
+                ("a whole run of cron", "launcher, a whole run of cron: limits, standard"),
+            )
+        ),
     )
 
 
@@ -142,7 +186,7 @@ def judge(goal: Goal, results: Results) -> Verdict:
 def best_peer(goal: Goal, results: Results) -> tuple[str, float]:
     """Return the peer the goal compares with: the best of those it names, or of all."""
     others = set(results.measured(goal.measure)) - set(goal.peers) if goal.peers else set()
-    if goal.measure == "cold" or goal.measure.startswith("kill"):
+    if goal.measure.partition(" ")[0] in ALONE:
         return "", float("nan")
     return results.best(goal.measure, goal.figure, NO_PEER | others, most=goal.greater)
 

@@ -5,11 +5,13 @@ seconds; a child's start is the time that the child itself takes right after its
 """
 
 import contextlib
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,16 +43,40 @@ class Effort(NamedTuple):
     flood_seconds: float = 3
     rate_seconds: float = 6
     kill_share: float = 1.0
+    due: tuple[int, int] = (1, 500)
+    storm: int = 5000
+    schedules: int = 10_000
+    wait_seconds: float = 60  # cron looks once a minute
+    patient: bool = True  # wait for the full minute of a cron also where that shows little
 
 
 FULL = Effort()
 QUICK = Effort(
-    many=200, crowd=50, neighbours=100, idle_seconds=5, flood_seconds=1.5, rate_seconds=3, kill_share=0.3
+    many=200,
+    crowd=50,
+    neighbours=100,
+    idle_seconds=5,
+    flood_seconds=1.5,
+    rate_seconds=3,
+    kill_share=0.3,
+    due=(1, 100),
+    storm=1000,
+    wait_seconds=10,
+    patient=False,
 )
 
 
 class Failed(Exception):  # noqa: N818
     """A program did not do what was asked in time; the text says what."""
+
+
+def told_by(script: str, rounds: int) -> dict[str, float | list[float]]:
+    """Return the figures of one of our scripts, which runs in a process of its own; raises Failed."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), "--json", "--rounds", str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed("".join(done.stderr.strip().splitlines()[-1:]))
+    return dict(json.loads(done.stdout))
 
 
 class Case:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.figures import duration, number, ratio, times
-from benchmarks.goals import LIMIT, Verdict, goals, judge, megabytes, per_gib, percent, speed
+from benchmarks import page_schedules
+from benchmarks.figures import duration, number, ratio, table, times
+from benchmarks.goals import LAUNCHED, LIMIT, Verdict, goals, judge, megabytes, per_gib, percent, speed
 from benchmarks.results import Results
 
 HEAD = """\
@@ -11,7 +12,7 @@ HEAD = """\
 
 # Benchmarks
 
-shiftboss, other process managers and a yard stick did the same work in one run, taking turns. `limit-c` is a supervisor
+shiftboss, other process managers, crons and a yard stick did the same work in one run, taking turns. `limit-c` is a supervisor
 of 250 lines of C that does nothing but what must be done (posix_spawn, pidfd, epoll, splice): what the kernel allows.
 Absolute figures depend on the machine and on what else it does; the ratios are what to compare.
 
@@ -42,6 +43,16 @@ measured once, shiftboss and limit-c in {rounds} rounds. Figures are medians of 
 - **h**: 20 children write 500 lines a second each; the program is killed with -9, looked at after 2 s, started again, and
   looked at after 5 s; then the writers are stopped and every line they wrote is looked for. shiftboss' engine is
   started again by its keeper.
+- **i**: from the second in which all are due until each says that it has started; for limit-c, which knows no time, from
+  its own start. Every program has read its configuration by then. cron, our launcher below it and yacron know full minutes
+  only, and are given one each. Nothing is written; shiftboss and limit-c capture it all the same, cron and yacron do
+  not. {schedules:,} schedules, none due, in projects of 500: PSS, and use over {wait:.0f} s. Ready: from the keeper's start until the
+  engine tells the last schedule's next time over its api; "later than with one" is that less the least of 3 with a single
+  schedule. The maths alone: expressions of ten kinds in five time zones, within one process; "loaded" is from expressions
+  that are read to an agenda that knows what is next.
+- **start of a program**: `/bin/true`, from the call until it has ended, {launch} repeats; added is what lies above the median of
+  a plain posix_spawn. The keeper forks itself; the launcher is started anew, and with a whole run of cron it stays until the
+  outcome is written. Goals are for the launcher's median.
 - **cold start**: from the start of a command to its end, {cold} repeats after one that is not counted.
 
 `make bench` repeats this (`BENCH_FLAGS=--quick`: a few minutes; `BENCH_FLAGS="--only a,e"`: some tables).
@@ -57,7 +68,11 @@ def write(results: Results) -> str:
 
 def head(results: Results) -> str:
     """Return what was measured, and where."""
-    known = {name.partition(",")[0]: version for name, version in results.versions.items() if name != LIMIT}
+    known = {
+        name.partition(",")[0]: version
+        for name, version in results.versions.items()
+        if name not in (LIMIT, LAUNCHED)
+    }
     versions = ", ".join(f"{name} {version}" for name, version in known.items())
     return HEAD.format(
         machine=results.machine,
@@ -78,19 +93,15 @@ def method(results: Results) -> str:
         idle=results.effort["idle_seconds"],
         neighbours=results.effort["neighbours"],
         cold=cold,
+        schedules=results.effort["schedules"],
+        wait=results.effort["wait_seconds"],
+        launch=len(results.values("launch", "plain exec", "s")),
     )
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def goals_table(results: Results) -> str:
     """Return our goals, and whether they are met."""
-    effort = results.effort
-    verdicts = [judge(goal, results) for goal in goals(effort["many"], effort["crowd"], effort["neighbours"])]
+    verdicts = [judge(goal, results) for goal in goals(results.effort)]
     rows = [verdict_row(verdict) for verdict in verdicts if verdict.ours != "-" or verdict.met is not None]
     header = ("", "shiftboss", "to limit-c", "to the best peer", "goal", "met")
     return f"## Goals\n\n{table(header, rows)}"
@@ -115,7 +126,9 @@ def tables(results: Results) -> list[str]:
         ("f. Status", scale_table(results, STATUS)),
         (f"g. One program more among {results.effort['neighbours']}", more_table(results)),
         ("h. kill -9 of the program, 20 logging children", kill_table(results)),
+        *page_schedules.sections(results),
         ("Cold start", cold_table(results)),
+        ("Start of a program, with limits and isolation", launch_table(results)),
         ("Not measured", failures(results)),
     ]
     return [f"## {title}\n\n{text}" for title, text in sections if text]
@@ -273,6 +286,16 @@ def cold_table(results: Results) -> str:
             cells = [duration(found.least), duration(found.median), times(ratio(found.median, python))]
             rows.append([f"`{command}`", *cells])
     return table(("", "least", "median", "to `python -c pass`"), rows) if rows else ""
+
+
+def launch_table(results: Results) -> str:
+    """Return what keeper and launcher add to a start."""
+    rows = []
+    for way in dict.fromkeys(run.program for run in results.runs if run.measure == "launch" and run.figures):
+        if found := results.spread("launch", way, "s"):
+            added = duration(results.median("launch", way, "added_s"))
+            rows.append([way, duration(found.least), duration(found.median), added])
+    return table(("", "least", "median", "added"), rows) if rows else ""
 
 
 def failures(results: Results) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Put the process managers that `make bench` compares with into a directory of their own, and build the C
+# Put the process managers and crons that `make bench` compares with into a directory of their own, and build the C
 # programs. What is there already stays; what cannot be had is left out, and the comparison does without it.
 #
 #   setup_peers.sh DIR
@@ -32,6 +32,6 @@ if [ ! -x "$peers/npm/node_modules/.bin/pm2" ] && command -v npm >/dev/null; the
   npm install --silent --no-fund --no-audit --prefix "$peers/npm" pm2 >/dev/null || without pm2
 fi
 
-for program in runsvdir:runit s6-svscan:s6 svscan:daemontools; do
+for program in runsvdir:runit s6-svscan:s6 svscan:daemontools cron:cron; do
   command -v "${program%%:*}" >/dev/null || without "${program##*:} (apt-get install ${program##*:})"
 done

@@ -1,9 +1,10 @@
-/* The yard stick: a supervisor with nothing in it but what must be, so what the kernel allows.   limit TABLE
+/* The yard stick: a supervisor with nothing in it but what must be, so what the kernel allows.   limit TABLE [once]
    A line of TABLE is a program: words separated by tabs, first its log ("-": none), then its command line.
    posix_spawn, pidfds in epoll, a dead child is started again at once; splice(2) from pipe to file, rotation by byte
    count (10 MB x 5). Pipes of 1 MiB sit in an epoll set of their own that is looked at once in 8 ms, so that a
    writer of short lines fills whole pages; one that gives much leaves epoll and is drained every 0.3 ms.
-   HUP: start what is new in TABLE. TERM: TERM to all children, wait for them, end. */
+   HUP: start what is new in TABLE. TERM: TERM to all children, wait for them, end. once: what has ended stays so, and
+   with the last one it ends itself. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@ typedef struct {
 
 extern char **environ;
 static Program programs[MOST];
-static int count, living, stopping, everything, pipes, hot[MOST], hot_count;
+static int count, living, stopping, once, everything, pipes, hot[MOST], hot_count;
 
 static void watch(int set, int how, int fd, unsigned events, int tag) {
     struct epoll_event event = {.events = events, .data.u32 = tag};
@@ -58,6 +59,7 @@ static void start(int k) {
     posix_spawnattr_destroy(&attributes);
     program->pidfd = syscall(SYS_pidfd_open, program->pid, 0);
     watch(everything, EPOLL_CTL_ADD, program->pidfd, EPOLLIN, k);
+    if (once && program->log) close(program->write_end);
     living++;
 }
 
@@ -159,7 +161,7 @@ static void reap(int k) {
     close(program->pidfd);
     program->pid = 0;
     living--;
-    if (!stopping) start(k);
+    if (!stopping && !once) start(k);
 }
 
 static long long now(void) {
@@ -188,7 +190,8 @@ int main(int words, char **word) {
     struct epoll_event events[BATCH];
     sigset_t handled;
     long long due = 0;
-    if (words != 2) return 2;
+    if (words < 2) return 2;
+    once = words > 2;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -199,7 +202,7 @@ int main(int words, char **word) {
     int signals = signalfd(-1, &handled, SFD_CLOEXEC);
     watch(everything, EPOLL_CTL_ADD, signals, EPOLLIN, SIGNALS);
     read_table(word[1]);
-    while (!stopping || living) {
+    while (living || !(stopping || once)) {
         int ready = wait_until(due, events);
         for (int k = 0; k < ready; k++) {
             unsigned tag = events[k].data.u32;

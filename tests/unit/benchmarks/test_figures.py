@@ -6,13 +6,24 @@ from typing import Any
 import pytest
 from benchmarks import page
 from benchmarks.figures import duration, number, quantile, ratio, spread, times
-from benchmarks.goals import OURS, Goal, judge, met, words
+from benchmarks.goals import LAUNCHED, OURS, Goal, goals, judge, met, words
 from benchmarks.logs_check import LINE, damage, numbered
 from benchmarks.results import Results, Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-EFFORT = {"many": 1000, "some": 100, "crowd": 200, "neighbours": 500, "idle_seconds": 12, "up_seconds": 60}
+EFFORT = {
+    "many": 1000,
+    "some": 100,
+    "crowd": 200,
+    "neighbours": 500,
+    "idle_seconds": 12,
+    "up_seconds": 60,
+    "due": [1, 500],
+    "storm": 5000,
+    "schedules": 10_000,
+    "wait_seconds": 60,
+}
 
 
 def results(*runs: Run) -> Results:
@@ -142,6 +153,62 @@ class TestGoals:
         assert words(goal) == "at least 1.00 x the best peer"
 
 
+SCHEDULES = (
+    run("limit-c", "due 5000", late_s=[0.5, 1.0], all_s=1.0, missing=0),
+    run(OURS, "due 1", late_s=[0.004], all_s=0.004, missing=0),
+    run(OURS, "due 500", late_s=[0.1, 0.2, 1.2], all_s=1.2, missing=0),
+    run(OURS, "due 5000", late_s=[1.0, 1.9], all_s=1.9, missing=0),
+    run("cron", "due 500", late_s=[1.0, 2.0, 2.4], all_s=2.4, missing=0),
+    run(LAUNCHED, "due 500", late_s=[0.1, 0.1, 0.1], all_s=0.1, missing=0),
+    run("yacron", "due 500", late_s=[1.5], missing=499),
+    run(OURS, "wait 10000", ready_alone_s=[0.2], ready_s=0.9, load_s=0.7, pss_mb=86.0, idle_cpu_s=0.01),
+    run(OURS, "maths", next_s=[0.1, 0.11], load_s=[0.8, 1.1, 1.2]),
+)
+STARTS = (
+    run("plain exec", "launch", s=[0.001], added_s=[0.0]),
+    run("launcher: limits, standard", "launch", s=[0.018, 0.019], added_s=[0.017, 0.018]),
+    run("launcher, a whole run of cron: limits, standard", "launch", s=[0.03], added_s=[0.029]),
+)
+
+
+class TestGoalsOfSchedulesAndStarts:
+    @pytest.mark.parametrize(
+        ("what", "ours", "is_met"),
+        [
+            ("i. 1 schedule due: late", "4 ms", True),
+            ("i. 500 due at once: late, median", "200 ms", True),
+            ("i. 500 due at once: late, last", "1.20 s", False),
+            ("i. 5000 due at once, all started", "1.90 s", True),
+            ("i. 500 due at once: not started", "0", True),
+            ("i. 10,000 schedules, none due: CPU a minute", "10 ms", True),
+            ("i. 10,000 schedules, none due: memory", "86 MB", False),
+            ("i. 10,000 schedules: ready later than with one", "700 ms", True),
+            ("i. 10,000 schedules loaded, the maths alone", "1.10 s", False),
+            ("i. 10,000 next times", "105 ms", True),
+            ("cold start: the launcher adds, limits and `standard`", "17.5 ms", True),
+            ("cold start: the launcher adds, a whole run of cron", "29 ms", False),
+            ("cold start: the launcher adds, limits and `strict`", "-", None),
+        ],
+    )
+    def test_each_is_judged(self, what: str, ours: str, is_met: bool | None) -> None:
+        goal = next(goal for goal in goals(EFFORT) if goal.what == what)
+        verdict = judge(goal, results(*SCHEDULES, *STARTS))
+
+        assert (verdict.ours, verdict.met) == (ours, is_met)
+
+    def test_cron_with_our_launcher_is_no_peer(self) -> None:
+        goal = next(
+            goal for goal in goals(EFFORT) if goal.what.startswith("i. 500 due at once: late, median")
+        )
+
+        assert judge(goal, results(*SCHEDULES)).best == "yacron"
+
+    def test_no_goal_is_named_twice(self) -> None:
+        names = [goal.what for goal in goals(EFFORT)]
+
+        assert len(names) == len(set(names))
+
+
 class TestLogs:
     def test_a_line_says_who_wrote_it(self) -> None:
         assert numbered(line(7).rstrip(b"\n")) == ("p0", 42, 7)
@@ -178,12 +245,25 @@ class TestPage:
         )
 
     def test_every_row_of_a_table_has_the_cells_of_its_header(self) -> None:
-        text = page.write(results(*CRASHES, *everything("limit-c"), *everything(OURS), *everything("s6")))
+        every = (*everything("limit-c"), *everything(OURS), *everything("s6"))
+        text = page.write(results(*CRASHES, *every, *SCHEDULES, *STARTS))
         tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("| ")]
 
-        assert len(tables) == 9
+        assert len(tables) == 13
         for rows in tables:
             assert len({row.count("|") for row in rows}) == 1
+
+    def test_the_page_shows_how_late_schedules_start_and_who_never_did(self) -> None:
+        text = page.write(results(*SCHEDULES))
+
+        assert "|  | 1 | 500: median | last | 5000: median | last | not started |" in text
+        assert f"| {OURS} | 4 ms | 200 ms | 1.20 s | 1.45 s | 1.90 s | 0 |" in text
+        assert "| yacron | - | 1.50 s | 1.50 s | - | - | 499 |" in text
+        assert f"| {OURS} | 86 MB | 10 ms | - | 200 ms | 900 ms |" in text
+        assert "| next times | 100 ms | 105 ms |" in text
+
+    def test_the_page_shows_what_a_start_costs(self) -> None:
+        assert "| launcher: limits, standard | 18 ms | 18.5 ms | 17.5 ms |" in page.write(results(*STARTS))
 
     def test_what_failed_is_named_with_its_reason(self) -> None:
         text = page.write(results(*CRASHES, Run(0, "mass", "circus", {}, "not all of 200 were back in 60 s")))
