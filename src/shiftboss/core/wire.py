@@ -573,7 +573,7 @@ def _known_entry(row: object, project: str, known: dict[int, Entry]) -> Entry:
 
 def _content(value: object) -> bytes:
     """Return bytes that are the same for the same JSON value; a quarter of the time that its JSON takes."""
-    return marshal.dumps(value, 2)  # later versions tell apart what is referred to twice
+    return marshal.dumps(value, 2)  # type: ignore[arg-type]  # it came from JSON; later versions tell apart what is referred to twice
 
 
 def _entry(row: object, project: str, size: int) -> Entry:
