@@ -161,6 +161,7 @@ def _narrowest(bits: int, size: int) -> int:
     )
 
 
+@lru_cache(_MOST_REMEMBERED)
 def timing_text(timing: Timing) -> str:
     """Return the timing as a user would write it; two timings that differ have different texts."""
     match timing:

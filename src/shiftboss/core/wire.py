@@ -691,7 +691,7 @@ def _plain_offer(offer: Offer) -> dict[str, Any]:
 def _spare(value: Any) -> dict[str, Any]:
     defaults = value._field_defaults
     return {
-        name: _spare(item) if isinstance(item, Policy) else _plain(item)
+        name: _spare(item) if isinstance(item, Policy) else item if isinstance(item, dict) else _plain(item)
         for name, item in zip(value._fields, value, strict=True)
         if name not in defaults or item != defaults[name]
     }
@@ -804,7 +804,10 @@ def _tuple(inside: tuple[Any, ...]) -> _Reader:
             raise _wrong_type(name)
         if not is_open and len(value) != len(each):
             raise WireError(f"{name} has the wrong length")
-        return tuple(inner(item, name) for inner, item in zip(each * len(value) if is_open else each, value, strict=True))
+        return tuple(
+            inner(item, name)
+            for inner, item in zip(each * len(value) if is_open else each, value, strict=True)
+        )
 
     return read
 
