@@ -7,6 +7,7 @@ reader hangs, no more is kept than there are things to tell about.
 import errno
 import select
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
 
 from shiftboss.confine.loop import Loop, say
@@ -35,7 +36,8 @@ class Channel:
         ours.setblocking(False)
         self._loop, self._longest, self._on_message, self._on_end = loop, longest, on_message, on_end
         self._socket: socket.socket | None = ours
-        self._waiting: dict[tuple[object, ...], Callable[[], Message]] = {}
+        # a dict would look past all that was taken from its beginning, each time anew
+        self._waiting: OrderedDict[tuple[object, ...], Callable[[], Message]] = OrderedDict()
         self._blocked = False
         self._watch()
 

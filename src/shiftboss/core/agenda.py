@@ -120,8 +120,10 @@ class Agenda:
             track = track_of(mark)
         else:
             track = new_track(terms, self._now.wall, self._boot, mark.counter if mark else 0)
-        counter = max([track.counter, *(max(o.number, o.run) for o in opens)])
-        self._set(address, replace(track, opens=opens, counter=counter))
+        if opens:
+            counter = max([track.counter, *(max(o.number, o.run) for o in opens)])
+            track = replace(track, opens=opens, counter=counter)
+        self._set(address, track)
 
     def _stranger(self, address: str) -> Terms:
         """Return terms for a schedule that nobody wants, but of which something is left."""
@@ -215,9 +217,10 @@ class Agenda:
         """Become this track: what is counted and kept of it follows."""
         before = self._tracks.get(address)
         self._tracks[address] = track
-        self._count(address, before, track)
-        if before is None or mark_of(address, before) != mark_of(address, track):
-            self._ledger.mark(mark_of(address, track))
+        if before is not track:
+            self._count(address, before, track)
+            if before is None or mark_of(address, before) != mark_of(address, track):
+                self._ledger.mark(mark_of(address, track))
         if track.removed:
             self._ending.add(address)
         if any(o.stage is Stage.WAITING for o in track.opens):
@@ -227,6 +230,8 @@ class Agenda:
         self._wakes.plan(address, track, self._scene(address))
 
     def _count(self, address: str, before: Track | None, track: Track) -> None:
+        if not track.opens and not (before and before.opens):
+            return
         was = sum(o.is_busy for o in before.opens) if before else 0
         change = sum(o.is_busy for o in track.opens) - was
         for key in ("", self._terms[address].project):

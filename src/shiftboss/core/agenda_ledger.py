@@ -42,8 +42,8 @@ class Ledger:
         """Return the batch of what was taken, if anything was; and what need not wait for one."""
         waits = self.retry_at is not None and mono < self.retry_at
         is_new = any(isinstance(effect, Begin) for effect in self._after)
-        if waits and not is_new:
-            return []
+        if (waits or self._batches) and not is_new:
+            return []  # what comes while a batch is written becomes one batch when that is done
         if not (self._rows or self._marks):
             return list(self._without_batch())
         self.retry_at = None

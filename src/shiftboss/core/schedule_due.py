@@ -135,7 +135,8 @@ def set_back(track: Track, scene: Scene) -> Track:
     """
     terms, wall = scene.terms, scene.now.wall
     moved = scene.gap.seconds if scene.gap.kind == "stepped" else wall - track.mark
-    track = replace(track, opens=tuple(_near(o, wall) for o in track.opens))
+    if track.opens:
+        track = replace(track, opens=tuple(_near(o, wall) for o in track.opens))
     if track.mark <= wall:
         return track
     following = next_due(terms.timing, wall)

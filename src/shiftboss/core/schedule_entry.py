@@ -1,6 +1,7 @@
 """A schedule as plain values in the manifest's entry, and back: what the backend writes and the engine reads."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +20,7 @@ LANES = MOST_LANES
 _CONDITION = "#only_if"
 # of a name that it does not find zoneinfo asks the package tzdata; an engine without root may not even look for that
 _NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError, ImportError)
+_MOST_ALIKE = 1024
 
 
 class Times(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,11 +68,19 @@ def _times(schedule: Schedule) -> Times:
 
 
 def read_options(address: str, options: Mapping[str, Any]) -> Options:
-    """Return the options of an entry; raise UserError if they are not what `options_of` writes."""
+    """Return the options of an entry; raise UserError if they are not what `options_of` writes.
+
+    Equal ones are one object: schedules are much alike, and ten thousand of them shall be small.
+    """
     try:
-        return msgspec.convert(options, Options)
+        return _one(msgspec.convert(options, Options))
     except msgspec.ValidationError as error:
         raise UserError(f"the manifest's entry of {address} is wrong: {error}") from None
+
+
+@lru_cache(_MOST_ALIKE)
+def _one(options: Options) -> Options:
+    return options
 
 
 def terms_of_options(address: str, options: Options, zone: ZoneInfo) -> Terms:
@@ -90,4 +100,10 @@ def _timing(address: str, times: Times, zone: ZoneInfo) -> Timing:
             f"{address}: there is no time zone {times.timezone}",
             hint="Use an IANA name, such as Europe/Riga.",
         ) from None
-    return cron_timing(parse(times.cron, "native", address), own, times.dst)
+    key = address if "H" in times.cron else ""  # nothing else depends on it
+    return _cron_timing(times.cron, key, own, times.dst)
+
+
+@lru_cache(_MOST_ALIKE)
+def _cron_timing(cron: str, key: str, zone: ZoneInfo, dst: DstPolicy) -> Timing:
+    return cron_timing(parse(cron, "native", key), zone, dst)

@@ -4,6 +4,7 @@ Instants are whole seconds since the epoch (UTC): the identity of an occurrence 
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from shiftboss.core.cron_times import DstPolicy, next_time, previous_time
 from shiftboss.core.every import duration_text, next_instant, previous_instant
 
 _DAY = 86_400
+_MOST_REMEMBERED = 4096
 
 
 class CronTiming(Struct, frozen=True):
@@ -57,12 +59,18 @@ def next_due(timing: Timing, after: float) -> int | None:
     """Return the first due instant strictly later than `after`; None if the clock never makes one due."""
     match timing:
         case CronTiming(expression, zone, dst):
-            found = next_time(expression, _moment(floor(after)), zone, dst)
-            return None if found is None else int(found.timestamp())
+            return _next_instant(expression, zone, dst, floor(after))
         case EveryTiming(seconds):
             return next_instant(seconds, after)
         case _:
             return None
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _next_instant(expression: Expression, zone: ZoneInfo, dst: DstPolicy, after: int) -> int | None:
+    """Return the next instant; remembered, as many schedules have the same times, and each asks several times."""
+    found = next_time(expression, _moment(after), zone, dst)
+    return None if found is None else int(found.timestamp())
 
 
 def previous_due(timing: Timing, before: float) -> int | None:
@@ -153,6 +161,7 @@ def _narrowest(bits: int, size: int) -> int:
     )
 
 
+@lru_cache(_MOST_REMEMBERED)
 def timing_text(timing: Timing) -> str:
     """Return the timing as a user would write it; two timings that differ have different texts."""
     match timing:

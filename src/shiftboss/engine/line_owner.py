@@ -18,6 +18,8 @@ _UNKNOWN, _NOBODY = 0, -1
 class LineOwner:
     """Knows of one log which pipe wrote last: the one that may finish the line at its end."""
 
+    __slots__ = ("_file", "_identity", "_patience_until", "_pipe", "_record", "_row", "_was_asked", "_whole")
+
     def __init__(self, file: LogFile, record: TakeoverRecord) -> None:
         self._file, self._record = file, record
         self._row: int | None = None

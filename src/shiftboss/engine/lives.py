@@ -41,8 +41,10 @@ class Lives:
 
     def end_if_all_gone(self) -> None:
         """End the engine if nothing of anybody lives."""
+        if not self.is_closing:
+            return  # asked after each run of a schedule: all processes are only looked at near the end
         living = any(lifecycle.is_alive(slot.process) for slot in self.fleet.slots())
-        if self.is_closing and not living and not self.others_live():
+        if not living and not self.others_live():
             self.shell.end()
 
     # ---- through the table

@@ -29,6 +29,20 @@ class MovedAwayError(BlockingIOError):
 class LogFile:
     """The file `name` in a directory. `size` is where the next byte goes: splice(2) refuses O_APPEND."""
 
+    __slots__ = (
+        "_first",
+        "_is_fresh",
+        "_look_at",
+        "_missing_since",
+        "descriptor",
+        "directory",
+        "identity",
+        "limits",
+        "name",
+        "rotations",
+        "size",
+    )
+
     def __init__(self, directory: LogDirectory, name: str, limits: LogLimits) -> None:
         self.directory, self.name, self.limits = directory, name, limits
         self.descriptor = -1

@@ -11,6 +11,8 @@ from shiftboss.engine.splice import SMALL, Peephole
 class Mover:
     """Moves bytes to the end of a log and shows them to its followers; `moved` counts them."""
 
+    __slots__ = ("_audience", "_file", "moved")
+
     def __init__(self, file: LogFile, audience: Audience) -> None:
         self.moved = 0
         self._file, self._audience = file, audience

@@ -134,6 +134,8 @@ class Follower:
 class Audience:
     """The followers of one log."""
 
+    __slots__ = "_followers"
+
     def __init__(self) -> None:
         self._followers: list[Follower] = []
 

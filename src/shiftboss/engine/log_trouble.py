@@ -14,6 +14,8 @@ _HANGS = "the disk did not answer"
 class Trouble:
     """`problem` is empty or says what cannot be done; `lost` counts the bytes dropped since the engine started."""
 
+    __slots__ = ("_logged", "_path", "_reason", "_retry_at", "_unmarked", "lost", "problem")
+
     def __init__(self, path: str) -> None:
         self.problem = ""
         self.lost = 0

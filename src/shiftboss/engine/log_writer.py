@@ -26,6 +26,19 @@ class LogWriter:
     Public: `streams`, `audience` (those who follow what is written), `place` (its directory).
     """
 
+    __slots__ = (
+        "_budget",
+        "_mover",
+        "_owner",
+        "_record",
+        "_rotate_from",
+        "_trouble",
+        "audience",
+        "file",
+        "place",
+        "streams",
+    )
+
     def __init__(self, file: LogFile, record: TakeoverRecord, budget: PipeBudget) -> None:
         self.file = file
         self.place = file.directory

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from shiftboss.core import wire
 from shiftboss.core.errors import HostError
@@ -106,4 +107,7 @@ class RunOutput:
 def log_of(entry: wire.Entry) -> tuple[str, LogLimits]:
     """Return where the output of an entry goes (empty: nowhere) and how much of it is kept."""
     policy = entry.policy
-    return policy.log_path, LogLimits(policy.log_max_bytes, policy.log_backups, policy.log_total_bytes)
+    return policy.log_path, _limits(policy.log_max_bytes, policy.log_backups, policy.log_total_bytes)
+
+
+_limits = lru_cache(256)(LogLimits)  # the logs of a server are bounded alike: one value for all

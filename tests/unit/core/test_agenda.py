@@ -4,6 +4,7 @@ import pytest
 from schedule_world import World
 
 from shiftboss.core.agenda import Agenda
+from shiftboss.core.agenda_ledger import Ledger
 from shiftboss.core.agenda_values import Asked, Close, Limits, Mark, Save, Tick, WakeAt
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.occurrence import Row
@@ -330,3 +331,29 @@ def test_what_waited_when_the_clock_was_set_back_does_not_wait_for_its_time_once
     made.end_run(made.alive()[0])
     made.settle()
     assert outcomes(made)[:2] == ["ran", "running"]
+
+
+# ---- batches
+
+
+def test_what_comes_while_a_batch_is_written_becomes_one_batch_and_a_start_waits_for_none() -> None:
+    """Five hundred runs that begin and end together are a few transactions, not a thousand."""
+    ledger = Ledger()
+    ledger.mark(Mark("p/a", 1, 0))
+    (first,) = ledger.close_batch(0.0)
+    assert isinstance(first, Save)
+    for name in ("p/b", "p/c"):
+        ledger.mark(Mark(name, 1, 0))
+        assert ledger.close_batch(0.0) == []
+    ledger.after(Begin("p/d", 1, 1))
+    ledger.mark(Mark("p/d", 1, 1))
+    (urgent,) = ledger.close_batch(0.0)
+    assert isinstance(urgent, Save)
+    assert (urgent.urgent, [mark.address for mark in urgent.marks]) == (True, ["p/b", "p/c", "p/d"])
+    ledger.mark(Mark("p/e", 1, 0))
+    assert ledger.stored(first.batch) == ()
+    assert ledger.close_batch(0.0) == []
+    assert ledger.stored(urgent.batch) == (Begin("p/d", 1, 1),)
+    (last,) = ledger.close_batch(0.0)
+    assert isinstance(last, Save)
+    assert [mark.address for mark in last.marks] == ["p/e"]

@@ -1,3 +1,6 @@
+import json
+
+import pytest
 from fake_shell import entry
 
 from shiftboss.core import wire
@@ -47,3 +50,25 @@ def test_what_is_offered_no_more_is_forgotten() -> None:
 def test_other_reports_pass() -> None:
     for report in (wire.Gone("a/b", 1, 2), wire.Manifest(3, 0, {}), wire.Synced()):
         assert KnownEntries().decode(wire.encode(report)) == report
+
+
+def test_what_has_its_default_is_not_sent_and_what_an_earlier_keeper_sends_in_full_reads_the_same() -> None:
+    item = entry(policy_options={"times": {"cron": "* * * * *"}}, rlimits={"NOFILE": (10, 20)})
+    raw = wire.encode(wire.Offer(1, item))
+    assert b'"lang"' not in raw
+    assert b'"confinement"' not in raw
+    full = json.loads(raw) | {"entry": json.loads(wire.manifest_text("shop", (item,)))["entries"][0]}
+    for sent in (raw, json.dumps(full).encode()):
+        assert wire.decode_report(sent) == wire.Offer(1, item)
+
+
+def test_what_is_shared_between_entries_is_of_the_right_type_in_each() -> None:
+    """Python takes 1, 1.0 and true for equal; a value that was read before must not let a wrong one pass."""
+    rows = [json.loads(wire.encode(wire.Offer(1, entry(rlimits={"NOFILE": (1, 1)}))))]
+    for wrong in ([1, True], [1.0, 1], ["1", 1], [1]):
+        rows.append(json.loads(json.dumps(rows[0])))
+        rows[-1]["entry"]["rlimits"] = {"NOFILE": wrong}
+    wire.decode_report(json.dumps(rows[0]).encode())
+    for row in rows[1:]:
+        with pytest.raises(wire.WireError, match="rlimits has the wrong"):
+            wire.decode_report(json.dumps(row).encode())
