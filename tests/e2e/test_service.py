@@ -23,6 +23,7 @@ from tests.e2e.systemd.world import PACKAGES, PROGRAMS, UNIT, World
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400)]
+in_namespaces = pytest.mark.parametrize("bed_world", ["namespaces"], indirect=True)
 in_the_vm = pytest.mark.parametrize("bed_world", ["vm"], indirect=True)
 
 LIMITED = f"""[project]
@@ -114,6 +115,47 @@ def test_workers_of_two_users_run_as_them_each_in_a_cgroup_of_its_own(world: Wor
     assert len(set(groups)) == 6
     assert all(group.startswith("/system.slice/shiftboss.service/") for group in groups), groups
     assert world.bed.ok("stat", "-c", "%U", f"/proc/{world.engine()}") == "shiftboss"
+
+
+@in_namespaces
+def test_the_life_of_a_worker_from_the_command_line(world: World) -> None:
+    world.installed()
+    others = world.until_all_run()
+    world.add_project("dave")
+    world.ok("setup", "dave", "custom", "--name", "thumbs", "--workers", "2", "--", "/bin/sleep", "86399")
+    first, second = world.pids("dave/thumbs")
+    assert world.bed.ok("ps", "-o", "user:32=", "-p", f"{first},{second}").split() == ["dave_user"] * 2
+    assert len({world.cgroup(pid) for pid in (first, second)}) == 2
+
+    world.bed.ok("kill", "-9", str(first))
+    third = wait_until(lambda: _in_place_of(world, first, second), 20, what="the next run", interval=0.2)
+    (end,) = [
+        row for row in json.loads(world.ok("history", "dave/thumbs", "--json")) if row["kind"] == "exit"
+    ]
+    assert end["reason"].startswith("killed by SIGKILL, which shiftboss did not send")
+
+    world.ok("restart", "dave/thumbs")
+    fresh = world.pids("dave/thumbs")
+    assert not {third, second} & set(fresh)
+    world.ok("scale", "dave/thumbs", "3")
+    assert world.pids("dave/thumbs")[:2] == fresh
+    world.ok("stop", "dave/thumbs")
+    assert world.pids("dave/thumbs") == [None] * 3
+    assert world.bed.run("pgrep", "-u", "dave_user").output == ""
+    world.ok("start", "dave/thumbs")
+    assert None not in world.pids("dave/thumbs")
+
+    world.ok("remove", "dave", "--yes")
+    assert world.bed.run("pgrep", "-u", "dave_user").output == ""
+    assert world.bed.run("test", "-e", "/etc/shiftboss/projects/dave.toml").status == 1
+    assert world.until_all_run() == others
+
+
+def _in_place_of(world: World, dead: int, other: int) -> int | None:
+    """Return the pid of a run that has taken the place of a dead one; the other is as it was."""
+    new, same = world.pids("dave/thumbs")
+    assert same == other
+    return new if new != dead else None
 
 
 def test_a_second_install_changes_nothing(world: World) -> None:

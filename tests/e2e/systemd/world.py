@@ -38,14 +38,15 @@ class World:
                 f'[project]\nuser = "{name}_user"\n\n[workers.tick]\ncommand = {command}\nprocesses = 2\nstart_seconds = 1\n',
             )
 
-    def add_project(self, name: str, text: str) -> None:
-        """Make a project with its user, who need not be new, and write its file."""
+    def add_project(self, name: str, text: str = "") -> None:
+        """Make a project with its user, who need not be new, and write its file, if it has a text."""
         user, root = f"{name}_user", f"/infra/projects/{name}"
         if self.bed.run("id", user).status:
             self.bed.ok("useradd", "--no-create-home", "--home-dir", root, user)
             self.bed.ok("mkdir", "-p", f"{root}/releases/1")
             self.bed.ok("ln", "-s", "releases/1", f"{root}/current")
-        self.bed.write(f"/etc/shiftboss/projects/{name}.toml", text)
+        if text:
+            self.bed.write(f"/etc/shiftboss/projects/{name}.toml", text)
 
     def run(self, *arguments: str, timeout: float = 100) -> Answer:
         return self.bed.run("shiftboss", *arguments, timeout=timeout)
@@ -65,6 +66,11 @@ class World:
     def service(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("service", "status", "--json").output)["service"]
         return found
+
+    def pids(self, target: str) -> list[int | None]:
+        """Return the pid of each process of a worker, as `status` tells it."""
+        status = json.loads(self.run("status", target, "--json").output)
+        return [process["pid"] for process in status["projects"][0]["workers"][0]["processes"]]
 
     def workers(self) -> dict[int, str]:
         """Return pid and user of every main process of a worker."""
