@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from compileall import compile_dir
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def bed_world(request: pytest.FixtureRequest, built_bed: Path) -> Iterator[World
     packages = work / "packages"
     packages.mkdir()
     make_public_copy(packages)
+    # the engine may not keep what it has compiled: in the VM each start of it would take 40 s of CPU time
+    compile_dir(packages, quiet=1, stripdir=str(packages), prependdir=PACKAGES)
     bed = (NativeBed if request.param == "namespaces" else VmBed)(built_bed, work)
     try:
         world = World(bed)

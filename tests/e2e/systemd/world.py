@@ -15,7 +15,7 @@ UNIT = "/etc/systemd/system/shiftboss.service"
 WORKER = "test-worker-"  # and its project: the name of each main process
 PROJECTS = ("alice", "bob")
 # finishes what it has in hand, and has a child that outlives a signal to the parent alone
-SCRIPT = 'trap "exit 0" TERM; sleep 86399 & while :; do echo tick; sleep 0.5; done'
+SCRIPT = 'trap "exit 0" TERM; sleep 86399 & while :; do echo tick; sleep 1; done'
 
 
 class World:

@@ -17,10 +17,11 @@ from typing import Any
 
 from shiftboss.api.calls import Occurrence, Occurrences
 from shiftboss.api.client import Client
+from shiftboss.core.errors import HostError
 
 SOCKET = "/run/shiftboss/api.sock"
 _LOOK_SECONDS = 0.2
-_MOST_SECONDS = 90
+_MOST_SECONDS = 120
 Leg = dict[str, float]
 
 
@@ -28,15 +29,14 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     true = time.time() - time.monotonic()
     try:
-        with Client(SOCKET) as client:
-            legs = [_walk(client, wanted["beat"], wanted["watched"], leg) for leg in wanted["legs"]]
+        legs = [_walk(wanted["beat"], wanted["watched"], leg) for leg in wanted["legs"]]
     finally:
         _set(true + time.monotonic())
     print(json.dumps(legs))
 
 
-def _walk(client: Client, beat: str, watched: list[str], leg: Leg) -> dict[str, Any]:
-    begun, seen = time.monotonic(), {_key(row) for row in _rows(client, beat, *watched)}
+def _walk(beat: str, watched: list[str], leg: Leg) -> dict[str, Any]:
+    begun, seen = time.monotonic(), {_key(row) for row in _rows(beat, *watched)}
     if "at" in leg:
         _set(leg["at"])
     if "when" in leg:
@@ -45,29 +45,35 @@ def _walk(client: Client, beat: str, watched: list[str], leg: Leg) -> dict[str, 
         _set(time.time() + leg["step"])
     end = leg.get("until", time.time())
     _wait_for_clock(end)
-    new = _wait_for_beat(client, beat, watched, seen, end)
+    new = _wait_for_beat(beat, watched, seen, end)
     rows = {
         address: sorted(_told(row) for row in new if row.target == address) for address in (beat, *watched)
     }
     return {"rows": rows, "seconds": time.monotonic() - begun}
 
 
-def _wait_for_beat(
-    client: Client, beat: str, watched: list[str], seen: set[tuple[str, int]], end: float
-) -> list[Occurrence]:
+def _wait_for_beat(beat: str, watched: list[str], seen: set[tuple[str, int]], end: float) -> list[Occurrence]:
     """Wait for the end of a beat that began at `end` or later, and until every new row has its outcome; return those."""
     deadline = time.monotonic() + _MOST_SECONDS
     while time.monotonic() < deadline:
-        new = [row for row in _rows(client, beat, *watched) if _key(row) not in seen]
+        new = [row for row in _rows(beat, *watched) if _key(row) not in seen]
         beats = [row for row in new if row.target == beat and row.outcome == "ran"]
-        if any((row.began or 0) >= end for row in beats) and all(row.outcome for row in new):
+        if any(end <= (row.began or 0) <= time.time() for row in beats) and all(row.outcome for row in new):
             return new
         time.sleep(_LOOK_SECONDS)
     raise TimeoutError(f"no {beat} after {time.ctime(end)}")
 
 
-def _rows(client: Client, *addresses: str) -> tuple[Occurrence, ...]:
-    return client.occurrences(Occurrences(targets=addresses, limit=10_000)).occurrences
+def _rows(*addresses: str) -> tuple[Occurrence, ...]:
+    """Return all rows of these schedules; an engine that is slow to answer is asked again."""
+    deadline = time.monotonic() + _MOST_SECONDS
+    while True:
+        try:
+            with Client(SOCKET) as client:
+                return client.occurrences(Occurrences(targets=addresses, limit=10_000)).occurrences
+        except HostError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _key(row: Occurrence) -> tuple[str, int]:
