@@ -6,7 +6,7 @@ Runs inside the machine, never on one whose clock is anybody else's. Its argumen
 
 One leg: set the clock to `at`, if there is one; when it shows `when`, set it by `step` seconds; when it shows `until`,
 and a start of `beat` at that time or later has ended, note every row of history that is new since the leg began.
-What it prints is a list with {"rows": {address: [[due, last, outcome, reason], ...]}, "seconds"} for each leg. At
+It prints a line for each leg: {"rows": {address: [[due, last, outcome, reason], ...]}, "seconds"}. At
 the end the clock is as if nobody had set it.
 """
 
@@ -20,7 +20,7 @@ from shiftboss.api.client import Client
 from shiftboss.core.errors import HostError
 
 SOCKET = "/run/shiftboss/api.sock"
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.4
 _MOST_SECONDS = 120
 Leg = dict[str, float]
 
@@ -29,10 +29,10 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     true = time.time() - time.monotonic()
     try:
-        legs = [_walk(wanted["beat"], wanted["watched"], leg) for leg in wanted["legs"]]
+        for leg in wanted["legs"]:
+            print(json.dumps(_walk(wanted["beat"], wanted["watched"], leg)), flush=True)
     finally:
         _set(true + time.monotonic())
-    print(json.dumps(legs))
 
 
 def _walk(beat: str, watched: list[str], leg: Leg) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _wait_for_clock(wall: float) -> None:
     while (left := wall - time.time()) > 0:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the clock does not come to {time.ctime(wall)}")
-        time.sleep(min(left, _LOOK_SECONDS))
+        time.sleep(left)
 
 
 if __name__ == "__main__":
