@@ -10,121 +10,64 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from compileall import compile_dir
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.public_copy import make_public_copy
-from tests.e2e.systemd.bed import Answer, Bed, NativeBed, VmBed, build
+from tests.e2e.systemd import clock_scenes
+from tests.e2e.systemd.bed import NativeBed, VmBed, build
+from tests.e2e.systemd.confined import bring_tests, run_tests
+from tests.e2e.systemd.world import PACKAGES, PROGRAMS, UNIT, World
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400)]
+in_namespaces = pytest.mark.parametrize("bed_world", ["namespaces"], indirect=True)
+in_the_vm = pytest.mark.parametrize("bed_world", ["vm"], indirect=True)
 
-PACKAGES = "/usr/local/lib/python3.11/dist-packages"
-PROGRAM = "#!/usr/bin/python3 -I\nfrom shiftboss.cli.main import main\n\nmain()\n"
-UNIT = "/etc/systemd/system/shiftboss.service"
-WORKER = "test-worker-"  # and its project: the name of each main process
-USERS = ("alice_user", "bob_user")
-# finishes what it has in hand, and has a child that outlives a signal to the parent alone
-SCRIPT = 'trap "exit 0" TERM; sleep 86399 & while :; do echo tick; sleep 0.5; done'
+LIMITED = f"""[project]
+user = "carol_user"
 
-EATER = """[workers.eat]
+[project.budget]
+memory = "300M"
+
+[workers.eat]
 command = ["/usr/bin/python3", "-c", "held = b'x' * 160 * 1024 ** 2"]
 memory = "48M"
-"""
-BUSY = """[workers.busy]
+
+[workers.greedy]
+command = ["/usr/bin/python3", "-c", "held = b'x' * 400 * 1024 ** 2"]
+
+[workers.busy]
 command = ["/usr/bin/python3", "-c", "while True: pass"]
 cpu = "20%"
+
+[workers.forks]
+command = ["/usr/bin/python3", "-I", "{PROGRAMS}/forks.py"]
+tasks_max = 20
+
+[workers.leaves]
+command = ["/usr/bin/python3", "-I", "{PROGRAMS}/leaves.py"]
+memory = "48M"
+
+[workers.weighs]
+command = ["/bin/sleep", "86399"]
+io_weight = 50
 """
 
-BEAT_SECONDS = 2
-BEAT = f"""[schedules.beat]
-every = "{BEAT_SECONDS}s"
+COUNTING = f"""[project]
+user = "carol_user"
+
+[workers.counts]
+command = ["/bin/sh", "{PROGRAMS}/counts.sh"]
+
+[schedules.long]
+every = "1d"
 backend = "native"
-command = ["/bin/true"]
+command = ["/bin/sleep", "86399"]
 """
-STEPS = (1, -1, 3600, -3600, 86_400, -86_400)
-
-
-class World:
-    """A machine with two projects on the native backend."""
-
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
-
-    def furnish(self, packages: Path) -> None:
-        """Bring shiftboss, two users and their projects."""
-        self.bed.push(packages, PACKAGES)
-        self.bed.write("/usr/local/bin/shiftboss", PROGRAM, "0755")
-        self.bed.write("/etc/shiftboss/config.toml", '[backend]\nworkers = "native"\n')
-        for user in USERS:
-            name = user.removesuffix("_user")
-            self.bed.ok("useradd", "--no-create-home", "--home-dir", f"/infra/projects/{name}", user)
-            self.bed.ok("mkdir", "-p", f"/infra/projects/{name}/releases/1")
-            self.bed.ok("ln", "-s", "releases/1", f"/infra/projects/{name}/current")
-            command = json.dumps(["/bin/sh", "-c", SCRIPT, f"{WORKER}{name}"])
-            self.bed.write(
-                f"/etc/shiftboss/projects/{name}.toml",
-                f'[project]\nuser = "{user}"\n\n[workers.tick]\ncommand = {command}\nprocesses = 2\nstart_seconds = 1\n',
-            )
-
-    def run(self, *arguments: str, timeout: float = 100) -> Answer:
-        return self.bed.run("shiftboss", *arguments, timeout=timeout)
-
-    def ok(self, *arguments: str) -> str:
-        answer = self.run(*arguments)
-        assert answer.status == 0, answer
-        return answer.output
-
-    def installed(self) -> dict[str, Any]:
-        """Have the service installed and every worker running; return what the service says of itself."""
-        self.ok("service", "install", "--json")
-        self.run("apply")
-        self.until_all_run()
-        return self.service()
-
-    def service(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("service", "status", "--json").output)["service"]
-        return found
-
-    def workers(self) -> dict[int, str]:
-        """Return pid and user of every main process of a worker."""
-        # the sleeping child has the same command line for a moment after fork: its parent is a worker
-        rows = self.bed.run("ps", "-eo", "pid=,ppid=,user:32=,args=").output.splitlines()
-        found = {int(r.split()[0]): r.split() for r in rows if WORKER in r and "ps -eo" not in r}
-        return {pid: row[2] for pid, row in found.items() if int(row[1]) not in found}
-
-    def leftovers(self) -> list[str]:
-        """Return every process that a worker, an engine or a keeper is, or that one of them started."""
-        rows = self.bed.ok("ps", "-eo", "pid=,args=").splitlines()
-        return [row for row in rows if WORKER in row or "sleep 86399" in row or "-m shiftboss." in row]
-
-    def until_all_run(self) -> dict[int, str]:
-        """Wait until each worker has exactly its processes, and nothing changes any more."""
-
-        def all_run() -> dict[int, str] | None:
-            status = json.loads(self.run("status", "--json").output or "{}")
-            processes = [p for q in status.get("projects", []) for w in q["workers"] for p in w["processes"]]
-            states = [process["state"] for process in processes]
-            workers = self.workers()
-            pids = {process["pid"] for process in processes}
-            return workers if states == ["RUNNING"] * 4 and pids == workers.keys() else None
-
-        found = wait_until(all_run, 60, what="four workers that run", interval=0.3)
-        assert sorted(found.values()) == ["alice_user"] * 2 + ["bob_user"] * 2
-        return found
-
-    def keeper(self) -> int:
-        return int(self.bed.ok("systemctl", "show", "shiftboss", "--property=MainPID", "--value"))
-
-    def engine(self) -> int:
-        return int(self.bed.ok("cat", "/run/shiftboss/engine.pid"))
-
-    def cgroup(self, pid: int) -> str:
-        """Return the cgroup of a process in the hierarchy of version 2."""
-        lines = self.bed.ok("cat", f"/proc/{pid}/cgroup").splitlines()
-        return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +88,8 @@ def bed_world(request: pytest.FixtureRequest, built_bed: Path) -> Iterator[World
     packages = work / "packages"
     packages.mkdir()
     make_public_copy(packages)
+    # the engine may not keep what it has compiled: in the VM each start of it would take 40 s of CPU time
+    compile_dir(packages, quiet=1, stripdir=str(packages), prependdir=PACKAGES)
     bed = (NativeBed if request.param == "namespaces" else VmBed)(built_bed, work)
     try:
         world = World(bed)
@@ -173,6 +118,47 @@ def test_workers_of_two_users_run_as_them_each_in_a_cgroup_of_its_own(world: Wor
     assert len(set(groups)) == 6
     assert all(group.startswith("/system.slice/shiftboss.service/") for group in groups), groups
     assert world.bed.ok("stat", "-c", "%U", f"/proc/{world.engine()}") == "shiftboss"
+
+
+@in_namespaces
+def test_the_life_of_a_worker_from_the_command_line(world: World) -> None:
+    world.installed()
+    others = world.until_all_run()
+    world.add_project("dave")
+    world.ok("setup", "dave", "custom", "--name", "thumbs", "--workers", "2", "--", "/bin/sleep", "86399")
+    first, second = world.pids("dave/thumbs")
+    assert world.bed.ok("ps", "-o", "user:32=", "-p", f"{first},{second}").split() == ["dave_user"] * 2
+    assert len({world.cgroup(pid) for pid in (first, second)}) == 2
+
+    world.bed.ok("kill", "-9", str(first))
+    third = wait_until(lambda: _in_place_of(world, first, second), 20, what="the next run", interval=0.2)
+    (end,) = [
+        row for row in json.loads(world.ok("history", "dave/thumbs", "--json")) if row["kind"] == "exit"
+    ]
+    assert end["reason"].startswith("killed by SIGKILL, which shiftboss did not send")
+
+    world.ok("restart", "dave/thumbs")
+    fresh = world.pids("dave/thumbs")
+    assert not {third, second} & set(fresh)
+    world.ok("scale", "dave/thumbs", "3")
+    assert world.pids("dave/thumbs")[:2] == fresh
+    world.ok("stop", "dave/thumbs")
+    assert world.pids("dave/thumbs") == [None] * 3
+    assert world.bed.run("pgrep", "-u", "dave_user").output == ""
+    world.ok("start", "dave/thumbs")
+    assert None not in world.pids("dave/thumbs")
+
+    world.ok("remove", "dave", "--yes")
+    assert world.bed.run("pgrep", "-u", "dave_user").output == ""
+    assert world.bed.run("test", "-e", "/etc/shiftboss/projects/dave.toml").status == 1
+    assert world.until_all_run() == others
+
+
+def _in_place_of(world: World, dead: int, other: int) -> int | None:
+    """Return the pid of a run that has taken the place of a dead one; the other is as it was."""
+    new, same = world.pids("dave/thumbs")
+    assert same == other
+    return new if new != dead else None
 
 
 def test_a_second_install_changes_nothing(world: World) -> None:
@@ -206,6 +192,59 @@ def test_after_a_killed_keeper_the_unit_is_active_and_there_is_one_copy_of_every
     assert not after.keys() & before.keys()
     assert world.bed.ok("systemctl", "is-active", "shiftboss") == "active"
     assert sum("-m shiftboss.keeper" in row for row in world.leftovers()) == 1
+
+
+@pytest.fixture
+def counting(world: World) -> Iterator[None]:
+    """Run a worker that counts, and a schedule's run that does not end; remove both afterwards."""
+    world.installed()
+    world.bed.ok("rm", "-f", "/tmp/counts", "/tmp/counts.asked")
+    world.add_project("carol", COUNTING)
+    world.ok("apply")
+    world.ok("run", "carol/long", "--detach")
+    yield
+    world.bed.ok("rm", "-f", "/etc/shiftboss/projects/carol.toml", "/infra/logs/projects/carol/counts.log")
+    world.ok("apply")
+
+
+def test_a_killed_keeper_takes_everything_with_it_and_the_history_says_so(
+    world: World, counting: None
+) -> None:
+    """KillMode=mixed: systemd kills what an ended keeper leaves, at once. Nothing is asked to end, nothing is read."""
+    world.log_has("carol", "counts", "line 5")
+    keeper = world.keeper()
+    world.bed.ok("kill", "-STOP", str(world.engine()))  # nobody reads what is printed from now on
+    read = _counted(world)
+    wait_until(lambda: _counted(world) > read + 9, 30, what="lines that nobody reads", interval=0.2)
+
+    world.bed.ok("kill", "-9", str(keeper))
+
+    wait_until(
+        lambda: world.service()["keeper_pid"] not in (None, keeper), 60, what="the next keeper", interval=0.2
+    )
+    numbers = wait_until(lambda: _second_run(world), 60, what="the second run", interval=0.5)
+    assert world.bed.run("test", "-e", "/tmp/counts.asked").status == 1, "it was killed, not asked"
+    again = numbers.index(1, 1)
+    assert numbers == [*range(1, again + 1), *range(1, len(numbers) - again + 1)]
+    assert again <= read + 5, "what lay in its pipe went with the engine"
+    rows = json.loads(world.ok("history", "carol", "--json"))
+    assert [row["outcome"] for row in rows if row["kind"] == "occurrence"] == ["unknown"]
+    ends = [row for row in rows if row["kind"] == "exit" and row["target"] == "carol/counts:1"]
+    assert [(row["outcome"], row["reason"]) for row in ends] == [
+        ("unknown", "it ran when the keeper ended; how it ended is not known")
+    ]
+
+
+def _counted(world: World) -> int:
+    """Return the number of the last line that the worker has printed; it is written just behind that."""
+    return int(world.bed.ok("cat", "/tmp/counts") or 0)
+
+
+def _second_run(world: World) -> list[int]:
+    """Return all numbers in the log, as soon as they begin anew."""
+    lines = world.bed.ok("cat", "/infra/logs/projects/carol/counts.log").splitlines()
+    numbers = [int(line.removeprefix("line ")) for line in lines if line.startswith("line ")]
+    return numbers if numbers.count(1) > 1 else []
 
 
 def test_stop_leaves_nothing_and_restart_brings_everything_back(world: World) -> None:
@@ -259,85 +298,103 @@ def test_after_a_reboot_everything_runs(world: World) -> None:
     assert world.service()["active"] == "active"
 
 
-def test_limits_hold_in_the_cgroups_that_systemd_has_given_us(world: World) -> None:
+@pytest.fixture
+def limited(world: World) -> Iterator[dict[str, Any]]:
+    """Give the workers of a project with limits, by name, as `status` shows them; remove it afterwards."""
+    world.installed()
+    workers = world.until_all_run()
+    world.add_project("carol", LIMITED)
+    world.run("apply", timeout=200)
+    status = json.loads(world.run("status", "carol", "--json").output)
+    try:
+        yield {worker["name"]: worker for worker in status["projects"][0]["workers"]}
+    finally:
+        world.bed.ok("rm", "/etc/shiftboss/projects/carol.toml")
+        world.ok("apply")
+    assert world.until_all_run() == workers
+
+
+def test_limits_hold_in_the_cgroups_that_systemd_has_given_us(world: World, limited: dict[str, Any]) -> None:
     """Version 2 alone in the VM; in namespaces this kernel's version 1, below the unit as well."""
+    version = world.bed.ok("stat", "-fc", "%T", "/sys/fs/cgroup")
+    is_v2 = version == "cgroup2fs"
+    for name in ("eat", "busy", "forks", "leaves", *(["weighs"] if is_v2 else [])):
+        holders = {limit["held_by"] for limit in limited[name]["limits"]}
+        assert holders == {"cgroup v2" if is_v2 else "cgroup v1"}, name
+
+    reason = _reason(world, "carol/eat")
+    assert reason.startswith("out of memory: killed by the kernel (its limit is 48M, peak 4"), reason
+    reason = _reason(world, "carol/greedy")
+    assert reason.startswith(
+        "out of memory: killed by the kernel (the budget of its project, or the machine, was used up, peak 2"
+    ), reason
+
+    assert world.log_has("carol", "forks", "children") == "19 children"
+    tried, done = json.loads(world.log_has("carol", "leaves", "["))
+    assert (tried > 20, done) == (True, [])
+    busy = limited["busy"]["processes"][0]
+    assert busy["notes"] == []
+    assert world.cgroup(busy["pid"]).split("/")[4:5] == ["carol"]
+    if is_v2:
+        weighs = world.cgroup(limited["weighs"]["processes"][0]["pid"])
+        assert world.bed.ok("cat", f"/sys/fs/cgroup{weighs}/io.weight") == "default 50"
+        _stays_within_its_share(world, "carol/busy")
+
+
+def _stays_within_its_share(world: World, target: str) -> None:
+    """Check that it has 18 to 22 percent: never more, and not less as soon as the machine has that much to give."""
+    (pid,) = world.pids(target)
+    shares: list[float] = []
+
+    def gets_its_share() -> bool:
+        shares.append(float(world.bed.ok("/usr/bin/python3", "-I", f"{PROGRAMS}/meter.py", str(pid))))
+        return shares[-1] >= 0.18
+
+    wait_until(gets_its_share, 60, what="a share of 18 to 22 percent")
+    assert max(shares) <= 0.22, shares
+    status = json.loads(world.run("status", target, "--json").output)
+    assert status["projects"][0]["workers"][0]["processes"][0]["throttled_seconds"] > 0
+
+
+def _reason(world: World, target: str) -> str:
+    """Return the reason of the last end, which is there as soon as there was one."""
+
+    def found() -> str:
+        status = json.loads(world.run("status", target, "--json").output)
+        return status["projects"][0]["workers"][0]["processes"][0]["exit_reason"] or ""
+
+    return wait_until(found, 60, what=f"an end of {target}", interval=0.5)
+
+
+@in_the_vm
+def test_what_the_launcher_promises_holds_by_cgroup_v2_alone(world: World, tmp_path: Path) -> None:
+    """The tests of limits and of hostile programs, in the machine: what Supervisor and cron start is bounded there too."""
+    bring_tests(world.bed, tmp_path)
+    run_tests(world.bed, "test_limits_held.py")
+
+
+@in_the_vm
+@pytest.mark.timeout(600)
+def test_each_time_is_accounted_for_once_however_the_clock_is_set(world: World) -> None:
+    """Steps of a second, an hour and a day, both ways, and both changes of summer time; workers do not care.
+
+    Only in the VM: in namespaces the clock is everybody's.
+    """
     world.installed()
     workers = world.until_all_run()
     file = "/etc/shiftboss/projects/alice.toml"
     before = world.bed.ok("cat", file)
     try:
-        world.bed.write(file, f"{before}\n{EATER}\n{BUSY}\n")
-        world.run("apply", timeout=200)
-        status = json.loads(world.run("status", "alice", "--json").output)
-        found = {worker["name"]: worker for worker in status["projects"][0]["workers"]}
-        version = world.bed.ok("stat", "-fc", "%T", "/sys/fs/cgroup")
-        holder = "cgroup v2" if version == "cgroup2fs" else "cgroup v1"
-        assert [limit["held_by"] for limit in found["eat"]["limits"]] == [holder]
-        assert found["eat"]["processes"][0]["exit_reason"].startswith(
-            "out of memory: killed by the kernel (its limit is 48M, peak 4"
-        ), found["eat"]
-
-        busy = wait_until(lambda: _older(world, "alice/busy", 2), 60, what="the busy one", interval=0.5)
-        assert busy["notes"] == []
-        assert world.cgroup(busy["pid"]).split("/")[4:5] == ["alice"]
-        begin, used = busy["uptime_seconds"], busy["cpu_seconds"]
-        end = wait_until(
-            lambda: _older(world, "alice/busy", begin + 8), 60, what="eight seconds", interval=0.5
-        )
-        share = (end["cpu_seconds"] - used) / (end["uptime_seconds"] - begin)
-        assert 0.15 < share < 0.25, share  # uptimes are whole seconds
-        assert end["throttled_seconds"] > 0
+        world.bed.write(file, f"{before}\n{clock_scenes.PROJECT}\n")
+        world.ok("apply")
+        walk = ("/usr/bin/python3", "-I", f"{PROGRAMS}/clock_walk.py", clock_scenes.orders("alice"))
+        told = world.bed.ok(*walk, timeout=500).splitlines()
+        clock_scenes.check("alice", list(map(json.loads, told)))
+        assert world.until_all_run() == workers
     finally:
         world.bed.write(file, before + "\n")
         world.ok("apply")
     assert world.until_all_run() == workers
-
-
-def _older(world: World, target: str, seconds: int) -> dict[str, Any] | None:
-    status = json.loads(world.run("status", target, "--json").output)
-    process: dict[str, Any] = status["projects"][0]["workers"][0]["processes"][0]
-    return process if (process["uptime_seconds"] or 0) >= seconds else None
-
-
-def test_a_clock_that_is_set_makes_no_storm_and_every_time_is_accounted_for(world: World) -> None:
-    """Steps of a second, an hour and a day, both ways; only in the VM: in namespaces the clock is everybody's."""
-    world.installed()
-    file = "/etc/shiftboss/projects/alice.toml"
-    before = world.bed.ok("cat", file)
-    try:
-        world.bed.write(file, f"{before}\n{BEAT}\n")
-        world.ok("apply")
-        begun = time.monotonic()
-        _beats(world, 3)
-        for step in STEPS if isinstance(world.bed, VmBed) else ():
-            seen = len(_ran(world))
-            world.bed.ok("sh", "-c", f"date -s @$(( $(date +%s) + {step} ))")
-            _beats(world, seen + 3)
-        rows, seconds = _ran(world), time.monotonic() - begun
-        assert len(rows) <= seconds / BEAT_SECONDS + 2 * len(STEPS), (
-            "one start for each interval, one after each step"
-        )
-        missed = [row["reason"] for row in _history(world) if row["outcome"] == "missed"]
-        if isinstance(world.bed, VmBed):
-            for length in ("an hour", "a day"):
-                assert any("the clock was set forward by" in words for words in missed), (length, missed)
-        assert not [row for row in _history(world) if row["outcome"] in ("unknown", "failed", "timed_out")]
-    finally:
-        world.bed.write(file, before + "\n")
-        world.ok("apply")
-
-
-def _history(world: World) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(world.ok("history", "alice/beat", "-n", "1000", "--json"))
-    return [row for row in rows if row["kind"] == "occurrence"]
-
-
-def _ran(world: World) -> list[dict[str, Any]]:
-    return [row for row in _history(world) if row["outcome"] == "ran"]
-
-
-def _beats(world: World, count: int) -> None:
-    wait_until(lambda: len(_ran(world)) >= count, 90, what=f"{count} runs", interval=0.5)
 
 
 def test_remove_leaves_projects_and_logs_and_nothing_else(world: World) -> None:

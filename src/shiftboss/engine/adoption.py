@@ -109,6 +109,7 @@ class Adoption:
     def _start_the_rest(self, unit: Unit) -> None:
         for number in range(1, unit.wanted + 1):
             if number not in unit.slots:
+                self._lives.shell.vanished((unit.address, number))
                 self._begin(self._lives.slot(unit, number))
 
     def _begin(self, slot: Slot) -> None:

@@ -21,6 +21,7 @@ KEPT_EVENTS = 100_000
 KEPT_SECONDS = 90 * 86_400.0
 PRUNE_EVERY = 1000  # events between two looks at what is too old or too much
 LONGEST_TEXT = 500
+VANISHED = "it ran when the keeper ended; how it ended is not known"
 _BUSY_SECONDS = 2.0
 _LEAST_BYTES = 512  # the smallest page that SQLite has
 _COLUMNS = "at, kind, target, process, run, pid, state, started, code, outcome, reason, who, uid"
@@ -38,6 +39,12 @@ CREATE TABLE IF NOT EXISTS process (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scale (entry TEXT PRIMARY KEY, processes INTEGER NOT NULL, instead_of INTEGER NOT NULL)
     WITHOUT ROWID;
+"""
+_VANISHED = """
+INSERT INTO event (at, kind, target, process, run, pid, started, outcome, reason)
+SELECT ?, 'exit', target, process, run, pid, at, 'unknown', ? FROM event WHERE kind = 'start' AND id = (
+    SELECT max(id) FROM event WHERE target = ? AND process = ? AND kind IN ('start', 'exit', 'failure')
+)
 """
 
 Key = tuple[str, int]
@@ -76,15 +83,19 @@ class Memory:
 
 @dataclass
 class Batch:
-    """Changes that are written together or not at all. None as a value: forget it."""
+    """Changes that are written together or not at all. None as a value: forget it.
+
+    `vanished`: processes of which nothing lives at this time (seconds since the epoch), before the events.
+    """
 
     events: list[Event] = field(default_factory=list)
     processes: dict[Key, ProcessMemory | None] = field(default_factory=dict)
     scales: dict[str, ScaleMemory | None] = field(default_factory=dict)
+    vanished: dict[Key, float] = field(default_factory=dict)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not (self.events or self.processes or self.scales)
+        return not (self.events or self.processes or self.scales or self.vanished)
 
 
 class Database:
@@ -116,6 +127,7 @@ class Database:
             connection = self._open()
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
+                _write_vanished(connection, batch.vanished)
                 self._write_events(connection, batch.events)
                 _write_processes(connection, batch.processes)
                 _write_scales(connection, batch.scales)
@@ -272,6 +284,11 @@ def _row(event: Event) -> tuple[Any, ...]:
 def _event(row: Sequence[Any]) -> Event:
     names = ("id", *_COLUMNS.split(", "))
     return Event(**dict(zip(names, row, strict=True)))
+
+
+def _write_vanished(connection: sqlite3.Connection, vanished: dict[Key, float]) -> None:
+    """Give the last run of each process an end, if the history has only its start."""
+    connection.executemany(_VANISHED, [(at, VANISHED, *key) for key, at in vanished.items()])
 
 
 def _write_processes(connection: sqlite3.Connection, changes: dict[Key, ProcessMemory | None]) -> None:

@@ -228,6 +228,9 @@ class RealShell:
     def remember(self, key: Key, memory: ProcessMemory | None) -> None:  # noqa: D102
         self._store.remember(key, memory)
 
+    def vanished(self, key: Key) -> None:  # noqa: D102
+        self._store.vanished(key, self.wall())
+
     def remember_scale(self, entry: str, memory: ScaleMemory | None) -> None:  # noqa: D102
         self._store.remember_scale(entry, memory)
 

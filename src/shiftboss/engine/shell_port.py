@@ -120,6 +120,10 @@ class Shell(Protocol):
         """Remember this of a process (None: forget it)."""
         ...
 
+    def vanished(self, key: Key) -> None:
+        """Say that no run of a process is known: its last one, if the history has no end of it, ended unseen."""
+        ...
+
     def remember_scale(self, entry: str, memory: ScaleMemory | None) -> None:
         """Remember a live scale (None: forget it)."""
         ...

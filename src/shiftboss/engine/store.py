@@ -71,6 +71,10 @@ class Store:
         """Remember (None: forget) a live scale with the next flush."""
         self._pending.scales[entry] = memory
 
+    def vanished(self, key: Key, at: float) -> None:
+        """Give the last run of a process an end with the next flush, if it has none."""
+        self._pending.vanished[key] = at
+
     def flush(self) -> None:
         """Have everything written that was collected; returns at once."""
         if self.trouble:
@@ -174,7 +178,10 @@ class Store:
         newer = self._pending
         events = (batch.events + newer.events)[-_MOST_KEPT:]
         self._pending = Batch(
-            events, {**batch.processes, **newer.processes}, {**batch.scales, **newer.scales}
+            events,
+            {**batch.processes, **newer.processes},
+            {**batch.scales, **newer.scales},
+            {**batch.vanished, **newer.vanished},
         )
 
     def _try_again(self) -> None:

@@ -100,10 +100,10 @@ class Bed(ABC):
         wait_until(is_up, deadline, what="systemd to finish booting", interval=0.1)
 
 
-def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
-    return None if "__pycache__" in member.name else member
+    return member
 
 
 class NativeBed(Bed):

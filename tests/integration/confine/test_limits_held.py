@@ -14,7 +14,7 @@ from shiftboss.confine import limits
 from shiftboss.confine.usage import read_killed, read_usage
 from shiftboss.core.spec import Limits
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(3 * DEADLINE)]
 MIB = 1 << 20
 EAT = "x = []\nwhile True: x.append(bytearray(1 << 20))"
 SPIN = "while True: pass"

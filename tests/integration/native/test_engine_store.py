@@ -54,6 +54,24 @@ def test_what_is_forgotten_is_gone(path: str) -> None:
     assert base.load() == database.Memory()
 
 
+def test_the_last_run_of_what_vanished_gets_an_end_once_if_it_has_none(path: str) -> None:
+    base = Database(path)
+    started = [
+        event(run, kind="start", pid=40 + run, process=process) for run, process in ((3, 1), (5, 2), (7, 3))
+    ]
+    base.write(Batch([*started, event(5, process=2), event(7, kind="exit", target="shop/other", process=3)]))
+    vanished = {("shop/queue", number): 3e9 + 99 for number in (1, 2, 3, 4)}
+    for _ in range(2):
+        base.write(Batch(vanished=vanished))
+    found = base.history(History(limit=50), [("shop/queue", 0)])
+    ends = [each for each in reversed(found) if each.outcome == "unknown"]
+    assert [(each.process, each.run, each.pid, each.started, each.at) for each in ends] == [
+        (1, 3, 43, 3e9 + 3, 3e9 + 99),
+        (3, 7, 47, 3e9 + 7, 3e9 + 99),
+    ]
+    assert {(each.kind, each.code, each.reason) for each in ends} == {("exit", None, database.VANISHED)}
+
+
 def test_a_file_of_the_version_before_keeps_all_that_it_has(path: str) -> None:
     """It had no column for the uid of who asked."""
     old = sqlite3.connect(path)

@@ -39,6 +39,7 @@ class FakeShell:
     published: list[Event] = field(default_factory=list)
     memories: dict[Key, ProcessMemory | None] = field(default_factory=dict)
     scales: dict[str, ScaleMemory | None] = field(default_factory=dict)
+    missing: list[Key] = field(default_factory=list)
     limits: list[list[wire.Entry]] = field(default_factory=list)
     waits: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     held_back: list[Callable[[], None]] = field(default_factory=list)
@@ -159,6 +160,9 @@ class FakeShell:
 
     def remember(self, key: Key, memory: ProcessMemory | None) -> None:
         self.memories[key] = memory
+
+    def vanished(self, key: Key) -> None:
+        self.missing.append(key)
 
     def remember_scale(self, entry: str, memory: ScaleMemory | None) -> None:
         self.scales[entry] = memory

@@ -241,6 +241,12 @@ def test_a_new_engine_takes_over_what_lives_and_starts_nothing_twice() -> None:
     assert [p.pid for p in played.status().projects[0].units[0].processes] == [5107, 5203]
 
 
+def test_of_what_the_keeper_does_not_know_any_more_the_history_gets_an_end() -> None:
+    played = Played()
+    played.begin(entry(processes=2), kept=[held(7, 1)])
+    assert played.shell.missing == [(Q, 2)]
+
+
 def test_an_exit_without_an_engine_is_counted_once_and_followed() -> None:
     played = Played()
     kept = held(7, exit=ended(3, at=990.0), gone=True)
