@@ -79,7 +79,9 @@ def prepare() -> None:
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else ours would be compiled at each start, an installed peer not
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # else ours would be compiled at each start, an installed peer not
 
 
 def is_alive(pid: int) -> bool:

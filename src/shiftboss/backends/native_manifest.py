@@ -2,10 +2,19 @@
 
 from typing import Any
 
+from shiftboss.core.errors import UserError
 from shiftboss.core.isolation import confined, default_level
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Unit, Worker
-from shiftboss.core.wire import Entry, Grants, Policy, StopTerms, manifest_text, with_revision
+from shiftboss.core.wire import (
+    MAX_MANIFEST,
+    Entry,
+    Grants,
+    Policy,
+    StopTerms,
+    manifest_text,
+    with_revision,
+)
 
 
 def manifest_path(site: Site, project: str) -> str:
@@ -19,8 +28,14 @@ def manifest_directory(site: Site) -> str:
 
 
 def render(project: Project, entries: tuple[Entry, ...]) -> str:
-    """Return the text of a project's manifest."""
-    return manifest_text(project.name, entries)
+    """Return the text of a project's manifest; raise UserError if the keeper would refuse it for its size."""
+    text = manifest_text(project.name, entries)
+    if len(text.encode()) > MAX_MANIFEST:
+        raise UserError(
+            f"cannot run {len(entries)} units of {project.name}: what describes them is larger than {MAX_MANIFEST >> 20} MiB",
+            hint="Divide them between several projects.",
+        )
+    return text
 
 
 def entry_of(worker: Worker, site: Site) -> Entry:

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, SCHEDULER, Shop, deploy, kinds
 
 from shiftboss.backends.native import live
-from shiftboss.backends.native_manifest import entry_of
+from shiftboss.backends.native_manifest import entry_of, plain_entry, render
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineProcess, EngineUnit
 from shiftboss.core.plan import ChangeOwner, ReloadEngine
 from shiftboss.core.spec import Account, Project, Worker
-from shiftboss.core.wire import Grants, WireError, read_manifest
+from shiftboss.core.wire import Grants, WireError, read_manifest, with_revision
 from shiftboss.host.fake import ENGINE, fake_machine
 from shiftboss.host.fake_supervisor import Script
 from shiftboss.setup.control import restart, start, stop
@@ -571,3 +571,14 @@ def test_nothing_is_ended_at_supervisor_for_an_engine_that_does_not_run() -> Non
 
     assert shop.machine.supervisord.states() == before
     assert shop.machine.files.node(MANIFEST) is None
+
+
+def test_a_project_that_the_keeper_could_not_read_is_refused_before_anything_is_written() -> None:
+    project = Project("shop", ROOT, LOGS, Account("shop_user", 1500, 1501, "shop_user", "/home/shop_user"))
+    words = ("/usr/bin/php", *("x" * 1000 for _ in range(100)))
+    entry = with_revision(plain_entry(Worker(project, "w0", "custom", "native", words)))
+    entries = tuple(entry._replace(address=f"shop/w{number}") for number in range(50))
+
+    with pytest.raises(UserError, match="cannot run 50 units of shop: .* larger than 4 MiB"):
+        render(project, entries)
+    assert render(project, entries[:10])
