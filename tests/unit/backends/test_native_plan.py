@@ -579,6 +579,6 @@ def test_a_project_that_the_keeper_could_not_read_is_refused_before_anything_is_
     entry = with_revision(plain_entry(Worker(project, "w0", "custom", "native", words)))
     entries = tuple(entry._replace(address=f"shop/w{number}") for number in range(50))
 
-    with pytest.raises(UserError, match="cannot run 50 units of shop: .* larger than 4 MiB"):
+    with pytest.raises(UserError, match=r"cannot run 50 units of shop: .* larger than 4 MiB"):
         render(project, entries)
     assert render(project, entries[:10])
