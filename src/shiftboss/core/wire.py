@@ -35,14 +35,12 @@ All times are CLOCK_MONOTONIC seconds (`time.monotonic()`), which every process 
 """
 
 import json
-import marshal
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from functools import cache
-from sys import intern
-from types import UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from shiftboss.core.wire_json import WireError as WireError  # part of what this module promises
+from shiftboss.core.wire_json import content_of, json_object, plain, read_table, share
 
 VERSION = 1
 MAX_MESSAGE = 128 * 1024
@@ -83,10 +81,6 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,26}")
 _SIGNAL = re.compile(r"[A-Z][A-Z0-9+]{1,10}")
 _CGROUP_FILE = re.compile(r"(memory|cpu|pids|io|blkio)(\.[a-z_]{1,30}){1,3}")
 _CGROUP_VALUE = re.compile(r"[a-z0-9][a-z0-9 ]{0,40}")
-
-
-class WireError(ValueError):
-    """A message or a manifest is not as this page says; the text says what is wrong, without its content."""
 
 
 # ---- engine -> keeper
@@ -280,6 +274,9 @@ class Entry(NamedTuple):
         return self.address.partition("/")[0]
 
 
+share(Confinement, StopTerms, Grants)  # entries are much alike, ten thousand of them shall be small
+
+
 class Offer(NamedTuple):
     """An entry that may be started. `environment` is left out: secrets do not reach the engine.
 
@@ -452,27 +449,25 @@ _REPORTS: dict[str, type[Report]] = {
 }
 _TYPES = {kind: name for name, kind in (*_REQUESTS.items(), *_REPORTS.items())}
 _to_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
-_T = TypeVar("_T", bound=tuple[Any, ...])
-_MOST_SHARED = 256  # values of one kind that are remembered to be shared
 _JSON_BYTES = 6  # at most, for a byte of marshal: "\u0000"
 _DEFAULTS_BYTES = 4096  # what the fields that a row leaves out take at most
 
 
 def encode(message: Request | Report) -> bytes:
     """Return the bytes of one message."""
-    plain = _plain(message) if not isinstance(message, Offer) else _plain_offer(message)
-    return _to_json({"type": _TYPES[type(message)], **plain}).encode()
+    fields = plain(message) if not isinstance(message, Offer) else _plain_offer(message)
+    return _to_json({"type": _TYPES[type(message)], **fields}).encode()
 
 
 def decode_request(raw: bytes) -> Request:
     """Read what an engine sent; raise WireError for anything that is not exactly a request."""
     if len(raw) > MAX_REQUEST:
         raise WireError("the request is too long")
-    table = _object(raw)
+    table = json_object(raw)
     kind = _REQUESTS.get(str(table.pop("type", "")))
     if kind is None:
         raise WireError("the request has no known type")
-    request: Request = _read(kind, table, strict=True)
+    request: Request = read_table(kind, table, strict=True)
     if isinstance(request, Spawn | Signal | Stop | Kill | Forget):
         _check_key(request)
     if isinstance(request, Signal):
@@ -482,11 +477,11 @@ def decode_request(raw: bytes) -> Request:
 
 def decode_report(raw: bytes) -> Report:
     """Read what a keeper sent; raise WireError if it cannot be understood. Unknown fields are passed over."""
-    table = _object(raw)
+    table = json_object(raw)
     kind = _REPORTS.get(str(table.pop("type", "")))
     if kind is None:
         raise WireError("the report has no known type")
-    return _read(kind, table, strict=False)
+    return read_table(kind, table, strict=False)
 
 
 # ---- manifest: a directory with one file for each project, `<project>.json`
@@ -494,7 +489,7 @@ def decode_report(raw: bytes) -> Report:
 
 def manifest_text(project: str, entries: tuple[Entry, ...]) -> str:
     """Return the text of `<project>.json`, entries sorted by address."""
-    rows = [_plain(entry) for entry in sorted(entries, key=lambda entry: entry.address)]
+    rows = [plain(entry) for entry in sorted(entries, key=lambda entry: entry.address)]
     return json.dumps({"version": VERSION, "project": project, "entries": rows}, indent=1) + "\n"
 
 
@@ -506,7 +501,7 @@ def read_manifest(raw: bytes, project: str, known: dict[int, Entry] | None = Non
     """
     if len(raw) > MAX_MANIFEST:
         raise WireError(f"the file is longer than {MAX_MANIFEST} bytes")
-    table = _object(raw)
+    table = json_object(raw)
     if table.get("version") != VERSION:
         raise WireError(f"the version is not {VERSION}: written by another shiftboss")
     rows = table.get("entries")
@@ -526,7 +521,7 @@ def revision(entry: Entry) -> str:
     import hashlib  # costs 3 MB and 4 ms: the keeper, which never calls this, shall not pay for it
 
     started_with = entry._replace(revision="", processes_max=1, stop=StopTerms(), policy=Policy())
-    return hashlib.sha256(json.dumps(_plain(started_with), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(plain(started_with), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def fingerprint(entry: Entry) -> int:
@@ -564,28 +559,23 @@ def check_signal_name(name: str) -> None:
 
 
 def _known_entry(row: object, project: str, known: dict[int, Entry]) -> Entry:
-    text = _content(row)
+    text = content_of(row)
     key = hash((project, text))  # siphash, 64 bits, keyed for each process
     if key not in known:
         known[key] = _entry(row, project, len(text))
     return known[key]
 
 
-def _content(value: object) -> bytes:
-    """Return bytes that are the same for the same JSON value; a quarter of the time that its JSON takes."""
-    return marshal.dumps(value, 2)  # type: ignore[arg-type]  # it came from JSON; later versions tell apart what is referred to twice
-
-
 def _entry(row: object, project: str, size: int) -> Entry:
     if not isinstance(row, dict):
         raise WireError("an entry is not an object")
-    entry = _read(Entry, row, strict=False)
+    entry = read_table(Entry, row, strict=False)
     shown = entry.address if _ADDRESS.fullmatch(entry.address) else "an entry"
     if shown == "an entry" or entry.project != project:
         raise WireError(f"{shown} does not belong to {project}")
     _check_entry(entry, shown)
     may_be_long = size * _JSON_BYTES + _DEFAULTS_BYTES > MAX_MESSAGE - 1024
-    if may_be_long and len(json.dumps(_plain(without_secrets(entry)))) > MAX_MESSAGE - 1024:
+    if may_be_long and len(json.dumps(plain(without_secrets(entry)))) > MAX_MESSAGE - 1024:
         raise WireError(f"{shown} is longer than {MAX_MESSAGE - 1024} bytes")
     return entry
 
@@ -656,33 +646,6 @@ def _check_key(request: Spawn | Signal | Stop | Kill | Forget) -> None:
         raise WireError("process or run is out of range")
 
 
-# ---- JSON <-> NamedTuple, by the annotations
-
-_ATOMS = frozenset((str, int, float, bool, type(None)))
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        table = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise WireError("not valid JSON") from None
-    if not isinstance(table, dict):
-        raise WireError("not a JSON object")
-    return table
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _ATOMS:
-        return value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: _plain(item) for name, item in zip(value._fields, value, strict=True)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
 def _plain_offer(offer: Offer) -> dict[str, Any]:
     """Return an offer without what has its default: most of an entry has. A default that changes is a new VERSION."""
     return {"serial": offer.serial, "entry": _spare(offer.entry)}
@@ -691,126 +654,7 @@ def _plain_offer(offer: Offer) -> dict[str, Any]:
 def _spare(value: Any) -> dict[str, Any]:
     defaults = value._field_defaults
     return {
-        name: _spare(item) if isinstance(item, Policy) else item if isinstance(item, dict) else _plain(item)
+        name: _spare(item) if isinstance(item, Policy) else item if isinstance(item, dict) else plain(item)
         for name, item in zip(value._fields, value, strict=True)
         if name not in defaults or item != defaults[name]
     }
-
-
-def _read(kind: type[_T], table: Mapping[str, Any], *, strict: bool) -> _T:
-    fields = _fields(kind)
-    if strict and not table.keys() <= fields.keys():
-        raise WireError(f"{kind.__name__} has an unknown field")
-    values = {name: read(table[name], name) for name, read in fields.items() if name in table}
-    try:
-        return kind(**values)
-    except TypeError:
-        raise WireError(f"{kind.__name__} lacks a field") from None
-
-
-_Reader = Callable[[Any, str], Any]
-"""Returns a JSON value (of the field of that name) as its annotation has it; raises WireError if it is of another type."""
-
-
-@cache
-def _fields(kind: type[tuple[Any, ...]]) -> dict[str, _Reader]:
-    return {name: _reader(wanted) for name, wanted in kind.__annotations__.items()}
-
-
-def _reader(wanted: Any) -> _Reader:
-    """Return the reader of an annotation."""
-    origin, inside = get_origin(wanted), get_args(wanted)
-    if wanted is Any:
-        return lambda value, _name: value
-    if isinstance(wanted, UnionType):  # X | None
-        return _optional(_reader(inside[0]))
-    if origin is Literal:
-        return _literal(inside)
-    if origin in (tuple, dict):
-        return _shared(_tuple(inside) if origin is tuple else _dict(_reader(inside[1])))
-    if hasattr(wanted, "_fields"):
-        read = _named(wanted)
-        return _shared(read) if wanted in (Confinement, StopTerms, Grants) else read
-    return _atom(wanted)
-
-
-def _shared(read: _Reader) -> _Reader:
-    """Return the reader that makes equal values one object: entries are much alike, ten thousand of them shall be small."""
-    known: dict[int, Any] = {}
-
-    def shared(value: Any, name: str) -> Any:
-        key = hash(_content(value))  # siphash, 64 bits, keyed for each process
-        found = known.get(key)
-        if found is None:
-            found = read(value, name)
-            if len(known) >= _MOST_SHARED:
-                known.clear()
-            known[key] = found
-        return found
-
-    return shared
-
-
-def _atom(wanted: type) -> _Reader:
-    def read(value: Any, name: str) -> Any:
-        if wanted is str and type(value) is str:
-            return intern(value)
-        if wanted is float and type(value) is int and abs(value) < 2**53:
-            return float(value)
-        if type(value) is not wanted or value in (float("inf"), float("-inf")) or value != value:
-            raise _wrong_type(name)
-        return value
-
-    return read
-
-
-def _literal(words: tuple[Any, ...]) -> _Reader:
-    def read(value: Any, name: str) -> Any:
-        if not isinstance(value, str) or value not in words:
-            raise _wrong_type(name)
-        return intern(value)
-
-    return read
-
-
-def _optional(inner: _Reader) -> _Reader:
-    return lambda value, name: None if value is None else inner(value, name)
-
-
-def _named(kind: type[_T]) -> _Reader:
-    def read(value: Any, name: str) -> Any:
-        if not isinstance(value, dict):
-            raise _wrong_type(name)
-        return _read(kind, value, strict=False)
-
-    return read
-
-
-def _dict(inner: _Reader) -> _Reader:
-    def read(value: Any, name: str) -> Any:
-        if not isinstance(value, dict):
-            raise _wrong_type(name)
-        return {key: inner(item, name) for key, item in value.items()}
-
-    return read
-
-
-def _tuple(inside: tuple[Any, ...]) -> _Reader:
-    each = [_reader(kind) for kind in inside if kind is not Ellipsis]
-    is_open = inside[-1] is Ellipsis
-
-    def read(value: Any, name: str) -> Any:
-        if not isinstance(value, list):
-            raise _wrong_type(name)
-        if not is_open and len(value) != len(each):
-            raise WireError(f"{name} has the wrong length")
-        return tuple(
-            inner(item, name)
-            for inner, item in zip(each * len(value) if is_open else each, value, strict=True)
-        )
-
-    return read
-
-
-def _wrong_type(name: str) -> WireError:
-    return WireError(f"{name} has the wrong type")
