@@ -4,14 +4,15 @@ import json
 import marshal
 from collections.abc import Callable, Mapping
 from functools import cache
-from sys import intern
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 _MOST_SHARED = 256  # values of one kind that are remembered to be shared
+_MOST_STRINGS = 4096
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 _shared_kinds: set[type] = set()
+_strings: dict[str, str] = {}
 
 
 class WireError(ValueError):
@@ -107,10 +108,17 @@ def _shared(read: _Reader) -> _Reader:
     return shared
 
 
+def _one(text: str) -> str:
+    """Return the first string that was equal to this one: users, paths and words are the same in most entries."""
+    if len(_strings) >= _MOST_STRINGS:
+        _strings.clear()
+    return _strings.setdefault(text, text)
+
+
 def _atom(wanted: type) -> _Reader:
     def read(value: Any, name: str) -> Any:
         if wanted is str and type(value) is str:
-            return intern(value)
+            return _one(value)
         if wanted is float and type(value) is int and abs(value) < 2**53:
             return float(value)
         if type(value) is not wanted or value in (float("inf"), float("-inf")) or value != value:
@@ -124,7 +132,7 @@ def _literal(words: tuple[Any, ...]) -> _Reader:
     def read(value: Any, name: str) -> Any:
         if not isinstance(value, str) or value not in words:
             raise _wrong_type(name)
-        return intern(value)
+        return _one(value)
 
     return read
 
