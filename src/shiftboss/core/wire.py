@@ -40,7 +40,6 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
-from sys import intern
 from types import UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
@@ -731,7 +730,7 @@ def _reader(wanted: Any) -> _Reader:
     if hasattr(wanted, "_fields"):
         read = _named(wanted)
         return _shared(read) if wanted in (Confinement, StopTerms, Grants) else read
-    return _atom(wanted)
+    return _text() if wanted is str else _atom(wanted)
 
 
 def _shared(read: _Reader) -> _Reader:
@@ -751,10 +750,21 @@ def _shared(read: _Reader) -> _Reader:
     return shared
 
 
+def _text() -> _Reader:
+    known: dict[str, str] = {}  # equal ones are one object, as in _shared
+
+    def read(value: Any, name: str) -> Any:
+        if type(value) is not str:
+            raise _wrong_type(name)
+        if len(known) >= _MOST_SHARED:
+            known.clear()
+        return known.setdefault(value, value)
+
+    return read
+
+
 def _atom(wanted: type) -> _Reader:
     def read(value: Any, name: str) -> Any:
-        if wanted is str and type(value) is str:
-            return intern(value)
         if wanted is float and type(value) is int and abs(value) < 2**53:
             return float(value)
         if type(value) is not wanted or value in (float("inf"), float("-inf")) or value != value:
@@ -768,7 +778,7 @@ def _literal(words: tuple[Any, ...]) -> _Reader:
     def read(value: Any, name: str) -> Any:
         if not isinstance(value, str) or value not in words:
             raise _wrong_type(name)
-        return intern(value)
+        return value
 
     return read
 
