@@ -79,13 +79,23 @@ class Ledger:
         _, held = self._batches.pop(batch, (None, ()))
         return held
 
+    def _take_back(self, batch: int, save: Save) -> None:
+        """Take rows and marks of a batch again, but for those that are newer here or in a batch that is under way.
+
+        That one may be written before the next: an older row behind it would undo it.
+        """
+        newer = [later for number, (later, _) in self._batches.items() if number > batch]
+        rows = {(row.address, row.number) for later in newer for row in later.rows} | self._rows.keys()
+        marks = {mark.address for later in newer for mark in later.marks} | self._marks.keys()
+        self._rows |= {key: row for row in save.rows if (key := (row.address, row.number)) not in rows}
+        self._marks |= {mark.address: mark for mark in save.marks if mark.address not in marks}
+
     def not_stored(self, event: NotStored, mono: float) -> list[Outgoing]:
         """Take back what could not be written, and return what is done all the same."""
         save, held = self._batches.pop(event.batch, (None, ()))
         if save is None:
             return []
-        self._rows = {(row.address, row.number): row for row in save.rows} | self._rows
-        self._marks = {mark.address: mark for mark in save.marks} | self._marks
+        self._take_back(event.batch, save)
         self._after = [*(e for e in held if isinstance(e, Forget)), *self._after]
         self.retry_at = mono + RETRY_SECONDS
         starts: list[Outgoing] = [effect for effect in held if isinstance(effect, Begin)]
