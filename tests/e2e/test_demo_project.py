@@ -114,6 +114,45 @@ def test_two_killed_workers_lose_no_email_and_send_none_twice(newsletter: Newsle
     assert sum(worker["sent"] for worker in newsletter.progress()["workers"]) == 1000
 
 
+TAKEN_OFF_MEANWHILE = """
+import outbox, tasks
+(number,) = outbox.add(1)
+tasks.send_email(number)
+tasks.send_email(number)
+tasks.huey.execute(tasks.huey.dequeue())          # it is sent once: the second copy stays in the queue
+with outbox.database() as db:                     # as if the process that took the first had been killed with it in hand
+    db.execute("UPDATE email SET sent = 0, process = ? WHERE number = ?", ({dead}, number))
+(outbox.DIRECTORY / f"{{number}}.eml").unlink()
+pending = tasks.huey.pending
+
+def pending_and_taken():
+    found = pending()
+    tasks.huey.execute(tasks.huey.dequeue())      # another worker takes the second copy off just now
+    return found
+
+tasks.huey.pending = pending_and_taken
+tasks.resume()
+tasks.huey.pending = pending
+print(outbox.progress()["sent"] + len(pending()))
+"""
+
+
+def test_an_email_whose_copy_is_taken_off_the_queue_while_a_worker_resumes_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    newsletter = Newsletter(tmp_path, 0)
+    release = newsletter.deploy(1)
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+
+    script = TAKEN_OFF_MEANWHILE.format(dead=gone.pid)
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=release, capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.strip() == "1", "neither sent nor in the queue"
+
+
 def test_sigint_lets_a_worker_finish_what_it_has_in_hand(newsletter: Newsletter) -> None:
     worker = newsletter.start_worker()
     newsletter.press()

@@ -94,7 +94,7 @@ class EngineRig(Rig):
 
     def sleepers(self) -> list[int]:
         """Return the pids of every sleep that a run of ours started."""
-        return [pid for pid in marked(self.instance) if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
+        return [pid for pid in marked(self.instance) if _program(pid) == "sleep"]
 
     def outcomes(self, target: str = "app") -> list[str]:
         """Return the outcomes so far, oldest first."""
@@ -240,3 +240,10 @@ def public_directory() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def _program(pid: int) -> str:
+    """Return the name of what a process runs, "" if it has ended meanwhile."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""

@@ -201,7 +201,14 @@ class Rig:
         self.source, self.relay = SOURCE, RELAY
         if user:  # who cannot enter our checkout gets a copy of what a keeper needs
             self.source, self.relay = directory / "src", Path(shutil.copy(RELAY, directory))
-            for room in ("confine", "keeper", "core/wire.py", "core/__init__.py", "__init__.py"):
+            for room in (
+                "confine",
+                "keeper",
+                "core/wire.py",
+                "core/wire_json.py",
+                "core/__init__.py",
+                "__init__.py",
+            ):
                 _copy(SOURCE / "shiftboss" / room, self.source / "shiftboss" / room)
         self.own(directory)
         self.process: subprocess.Popen[bytes] | None = None

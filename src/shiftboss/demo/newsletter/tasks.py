@@ -37,8 +37,10 @@ def resume() -> None:
     """Queue again what a killed process had in hand: huey takes a task off the queue before it is done."""
     if not _resumed.acquire(blocking=False):  # huey calls this in each of its threads
         return
+    # first out of the dead hands, then a look at the queue: what another worker takes off it in between, it can send
+    abandoned = outbox.abandoned()
     waiting = {task.args[0] for task in huey.pending() if task.name == "send_email"}
-    lost = [number for number in outbox.abandoned() if number not in waiting]
+    lost = [number for number in abandoned if number not in waiting]
     for number in lost:
         send_email(number)
     if lost:
