@@ -192,7 +192,9 @@ def test_a_browser_shows_the_progress_by_itself(newsletter: Newsletter, tmp_path
     with chromium(tmp_path) as browser:
         browser.open(newsletter.url)
         # before its script has run, the button does what it does without one
-        wait_until(lambda: browser.ask("document.readyState") == "complete", 20, what="the page and its script")
+        wait_until(
+            lambda: browser.ask("document.readyState") == "complete", 20, what="the page and its script"
+        )
         browser.click("button")
         wait_until(
             lambda: "Answered in" in browser.ask("document.getElementById('answer')?.innerText ?? ''"), 20
