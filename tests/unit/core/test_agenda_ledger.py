@@ -3,18 +3,20 @@
 from shiftboss.core.agenda_ledger import RETRY_SECONDS, Ledger
 from shiftboss.core.agenda_values import Mark, NotStored, Save
 from shiftboss.core.occurrence import Row
-from shiftboss.core.schedule_values import Alert
+from shiftboss.core.schedule_values import Alert, Begin
 
 RUNNING = Row("p/a", 1, 60, 60, stage="running", run=2)
 RAN = RUNNING._replace(stage="", outcome="ran")
 OTHER = Row("p/b", 1, 60, 60, stage="running", run=2)
 
 
-def batch(ledger: Ledger, mark: int, *rows: Row, mono: float = 0.0) -> Save:
+def batch(ledger: Ledger, mark: int, *rows: Row) -> Save:
+    """Return a batch that a start waits for: only such a one does not wait for the one before."""
     for row in rows:
         ledger.row(row)
     ledger.mark(Mark("p/a", mark, 1))
-    (save,) = ledger.close_batch(mono)
+    ledger.after(Begin("p/c", 1, mark))
+    (save,) = ledger.close_batch(0.0)
     assert isinstance(save, Save)
     return save
 
@@ -23,7 +25,7 @@ def test_an_older_row_of_a_batch_that_failed_is_not_written_behind_a_newer_one()
     ledger = Ledger()
     first, second = batch(ledger, 60, RUNNING, OTHER), batch(ledger, 120, RAN)
     told = ledger.not_stored(NotStored(first.batch, "the disk does not answer"), 0.0)
-    assert [type(each) for each in told] == [Alert]
+    assert [type(each) for each in told] == [Begin, Alert]
     ledger.stored(second.batch)
     (again,) = ledger.close_batch(RETRY_SECONDS)
     assert isinstance(again, Save)
