@@ -1,6 +1,6 @@
 """A number that is always the same for the same text: on each server, in each process, in each version."""
 
-# the part of hashlib that is needed: hashlib itself loads OpenSSL, half a megabyte of the engine's memory
+# the part of hashlib that is needed: hashlib itself loads OpenSSL, 0.3 MB of the engine's memory
 from _blake2 import blake2b
 
 
