@@ -1,4 +1,4 @@
-"""200 projects with three units each on one server: quick to look at, and nobody disturbs anybody."""
+"""200 projects with three units each on one server: nobody disturbs anybody; how long commands take is printed."""
 
 import statistics
 import sys
@@ -15,8 +15,6 @@ from tests.e2e.server import Server, TestProject, on_both
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
 
 _PROJECTS = 200
-# several times what it takes, so that a machine that is busy with other things does not fail
-_BOUND_SECONDS = 5.0
 _UNITS = """\
 [workers.mail]
 command = "sleep 100000"
@@ -44,7 +42,7 @@ def server(request: pytest.FixtureRequest, public_tmp: Path) -> Iterator[Server]
 
 
 @on_both
-def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(server: Server) -> None:
+def test_of_200_projects_a_newcomer_and_a_change_disturb_no_other(server: Server) -> None:
     shared = server.add_project()
     projects = [add(server, shared.user, number) for number in range(_PROJECTS)]
     applied = seconds(server, "apply")
@@ -57,7 +55,6 @@ def test_200_projects_are_quick_to_look_at_and_changing_one_disturbs_nobody(serv
     sys.stdout.write(
         f"{_PROJECTS} projects on {server.backend}: apply {applied:.1f} s, medians of five: {figures}\n"
     )  # pytest -rP
-    assert max(figures.values()) < _BOUND_SECONDS, figures
     server.ok("plan", "--check")
 
     newcomer = add(server, shared.user, _PROJECTS)

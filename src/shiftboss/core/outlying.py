@@ -3,10 +3,11 @@
 It is a file of its own, and units only name it: a project that comes later restarts nobody.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from shiftboss.core.isolation import SHARED_PLACES, is_inside
+from shiftboss.core.isolation import SHARED_PLACES
 from shiftboss.core.spec import Site
 
 _HEADER = """\
@@ -29,10 +30,11 @@ def outlying_text(site: Site, homes: Iterable[Home], before: str, broken: Collec
 
     `before`: its text up to now; what it says of projects whose file is `broken` stays.
     """
-    known = sorted(homes)
+    known = sorted(Home(home.project, _plain(home.root), _plain(home.logs)) for home in homes)
     lines = [line for line in before.splitlines() if line.partition(" ")[0] in broken]
-    lines += [f"{home.project} {place}" for home in known for place in _outside(site, home, known)]
-    lines += [f"{_REASON}{words}" for words in _open(site, known)]
+    owners = _owners(known)
+    lines += [f"{home.project} {place}" for home in known for place in _outside(site, home, owners)]
+    lines += [f"{_REASON}{words}" for words in _open(site, owners)]
     return _HEADER + "".join(f"{line}\n" for line in lines) if lines else ""
 
 
@@ -44,26 +46,36 @@ def unhidden(text: str, before: str) -> tuple[str, ...]:
     )
 
 
-def _outside(site: Site, home: Home, homes: list[Home]) -> Iterator[str]:
+def _plain(path: str) -> str:
+    """Return a path without repeated or closing slashes."""
+    return str(PurePosixPath(path))
+
+
+def _owners(homes: Iterable[Home]) -> dict[str, list[str]]:
+    """Return whose each directory is."""
+    owners: dict[str, list[str]] = {}
+    for home in homes:
+        for place in dict.fromkeys(home[1:]):
+            owners.setdefault(place, []).append(home.project)
+    return owners
+
+
+def _outside(site: Site, home: Home, owners: Mapping[str, list[str]]) -> Iterator[str]:
     """Yield the directories of a project that are not hidden with those of the layout: also those inside another's."""
-    layout = {site.projects, site.logs} - SHARED_PLACES
-    others = {place for other in homes if other != home for place in other[1:]}
+    layout = {_plain(site.projects), _plain(site.logs)} - SHARED_PLACES
     for place in dict.fromkeys(home[1:]):
-        within = any(is_inside(place, above) and place != above for above in layout)
-        nested = any(is_inside(place, other) and place != other for other in others)
+        above = [str(parent) for parent in PurePosixPath(place).parents]
+        within = not layout.isdisjoint(above)
+        nested = any(owner != home.project for parent in above for owner in owners.get(parent, ()))
         if (nested or not within) and place not in SHARED_PLACES and place.isprintable():
             yield place
 
 
-def _open(site: Site, homes: list[Home]) -> Iterator[str]:
-    users: dict[str, list[str]] = {}
-    for home in homes:
-        for place in dict.fromkeys(home[1:]):
-            users.setdefault(place, []).append(home.project)
-    for place, names in sorted(users.items()):
+def _open(site: Site, owners: Mapping[str, list[str]]) -> Iterator[str]:
+    for place, names in sorted(owners.items()):
         if place in SHARED_PLACES:
             yield f"{place} of {', '.join(names)}: more than projects lives there"
         elif len(names) > 1:
             yield f"{place} from {' and '.join(names)}: it is a directory of each of them"
-        elif place in (site.projects, site.logs):
+        elif place in (_plain(site.projects), _plain(site.logs)):
             yield f"{place} of {names[0]}: other projects live in it"

@@ -1,6 +1,7 @@
 """The list of directories outside of the layout, which are hidden from all projects but their own."""
 
 import pytest
+from msgspec import structs
 
 from shiftboss.core.outlying import Home, outlying_text, unhidden
 from shiftboss.core.spec import Site
@@ -22,6 +23,12 @@ def test_each_directory_outside_is_listed() -> None:
     blog = Home("blog", "/data/my blog", "/infra/logs/blog")
     web = Home("web", "/srv/web", "/srv/web/logs")
     assert listed(web, SHOP, blog) == ["blog /data/my blog", "web /srv/web", "web /srv/web/logs"]
+
+
+def test_slashes_too_many_change_nothing() -> None:
+    site = structs.replace(SITE, projects="/infra/projects/", logs="/infra//logs")
+    web = Home("web", "/data//web/", "/infra/logs/web")
+    assert listed(SHOP, web, site=site) == ["web /data/web"]
 
 
 def test_a_project_inside_of_another_is_listed_though_it_is_in_the_layout() -> None:
