@@ -34,7 +34,20 @@ def option_values(
         known = given[name] if name in given else _known(option, facts, context)
         if known is not None and known != "":
             values[name] = known
+    _check_order(values, preset, where)
     return values
+
+
+def _check_order(values: Values, preset: Preset, where: str) -> None:
+    """Refuse a number that must be less than another and is not."""
+    for name, option in preset.options.items():
+        less, more = values.get(name), values.get(option.below)
+        if isinstance(less, int | float) and isinstance(more, int | float) and not less < more:
+            raise UserError(
+                f"{less:g} is not less than options.{option.below} ({more:g}): {option.below_why}",
+                where=f"{where}.options.{name}",
+                hint=f"Make {option.below} longer or {name} shorter.",
+            )
 
 
 def _check(name: str, value: Value, preset: Preset, where: str) -> None:

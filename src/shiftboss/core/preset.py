@@ -35,7 +35,8 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Without a value in the project file it takes its `guess` (a key of `ReleaseFacts.guesses`, or `env.KEY`),
     then its `default`; an option without any value drops the words that it stands in. `required` refuses
     that. A boolean puts its `flag` in place of its placeholder, `words` become several words.
-    `job_timeout` marks the option that says how long a job may take, in seconds.
+    `job_timeout` marks the option that says how long a job may take, in seconds. `below` names the option that it
+    must be less than; `below_why` says what goes wrong otherwise.
     """
 
     type: OptionType
@@ -48,6 +49,8 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: bool = False
     flag: str = ""
     job_timeout: bool = False
+    below: str = ""
+    below_why: str = ""
 
 
 class StopRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -247,5 +250,7 @@ def _stop_problems(preset: Preset) -> Iterable[str]:
         if name not in preset.options or preset.options[name].type not in _NUMERIC:
             yield f"stop.options: {name!r} is not an option with a number"
     for name, option in preset.options.items():
+        if option.below and (option.below not in preset.options or not option.below_why):
+            yield f"options.{name}: below names no option, or does not say why"
         if option.job_timeout and name not in preset.stop.options:
             yield f"stop.options: the job timeout {name!r} must be among them"

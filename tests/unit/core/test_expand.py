@@ -436,6 +436,16 @@ def test_the_stop_wait_follows_from_how_long_a_job_may_take(keys: dict[str, Any]
     assert worker(keys).stop.wait_seconds == seconds
 
 
+@pytest.mark.parametrize("options", [{"timeout": 3}, {"sleep": 60}, {"sleep": 10, "timeout": 5}])
+def test_a_laravel_worker_that_its_own_timeout_would_kill_while_it_waits_is_refused(
+    options: dict[str, int],
+) -> None:
+    error = refusal({"preset": "laravel-queue", "options": options})
+    assert "a worker that waits for jobs would be killed by its own timeout" in str(error)
+    assert error.where == f"{WHERE}.options.sleep"
+    assert error.hint == "Make timeout longer or sleep shorter."
+
+
 def test_a_stop_wait_shorter_than_a_job_is_refused_with_the_reason_and_the_right_number() -> None:
     error = refusal({"preset": "laravel-queue", "options": {"timeout": 120}, "stop_wait": 30})
     assert error.message == (

@@ -76,6 +76,10 @@ def test_a_minimal_preset() -> None:
             {"options": {"y": {"type": "integer", "help": "h", "job_timeout": True}}},
             "the job timeout 'y' must be",
         ),
+        (
+            {"options": {"y": {"type": "integer", "help": "h", "below": "z", "below_why": "w"}}},
+            "options.y: below names no option",
+        ),
         ({"exit_codes": {"300": "x"}}, "300 is no exit code"),
         ({"cron": "* * * * *"}, "a schedule has one, a worker has none"),
         ({"kind": "schedule"}, "a schedule has one, a worker has none"),
