@@ -234,12 +234,15 @@ def test_an_orderly_end_stops_everything_and_remembers_no_wish() -> None:
 
 def test_an_end_right_after_the_start_waits_for_nothing() -> None:
     """A new engine waits two seconds for the pipes of the one before it: not for those it knows to be at their end."""
-    with engine_rig() as rig:
-        rig.launch(rig.worker(processes=3))
-        rig.until_running(3)
-        begun = time.monotonic()
-        assert rig.stop() == 0
-        assert time.monotonic() - begun < 2
+    for _ in range(5):  # a busy machine may take that long for other reasons, but not each time
+        with engine_rig() as rig:
+            rig.launch(rig.worker(processes=3))
+            rig.until_running(3)
+            begun = time.monotonic()
+            assert rig.stop() == 0
+            if time.monotonic() - begun < 2:
+                return
+    pytest.fail("each end took two seconds or more")
 
 
 def test_a_new_keeper_after_kill_9_runs_everything_once() -> None:

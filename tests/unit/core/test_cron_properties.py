@@ -190,6 +190,7 @@ def families() -> Iterator[tuple[str, tuple[datetime, ...]]]:
             yield name, found
 
 
+@pytest.mark.timeout(400)
 def test_every_shift_of_every_zone_is_handled_as_by_the_walk() -> None:
     """For 2020-2040 the times around each shift, forwards and backwards, are those of the minute walk."""
     walked = 0

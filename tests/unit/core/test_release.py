@@ -223,9 +223,9 @@ def test_nothing_that_a_project_writes_raises_or_gives_text_that_a_terminal_obey
 )
 def test_a_file_of_a_megabyte_made_to_be_slow_is_read_in_seconds(name: str, text: str) -> None:
     tree = ReleaseTree({"manage.py": "", "artisan": "", name: text})
-    start = time.perf_counter()
+    start = time.process_time()  # what is quadratic takes hours; other processes do not count
     facts_in(tree)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 20
 
 
 # .env and Procfile
