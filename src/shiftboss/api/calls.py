@@ -165,7 +165,7 @@ class ProcessStatus(Answer, frozen=True, omit_defaults=True):
 class UnitStatus(Answer, frozen=True):
     """One unit. `wanted`: processes that should exist; `override`: by a live scale, else None.
 
-    `fingerprint`: checksum of the manifest's entry that the engine goes by (`wire.fingerprint`), `revision`: of
+    `fingerprint`: checksum of the manifest's entry that the engine goes by (core/wire/entry.py), `revision`: of
     that part of it that needs a restart when it changes.
     """
 
@@ -195,7 +195,7 @@ class ProjectStatus(Answer, frozen=True):
 class Status(Answer, frozen=True):
     """Everything selected, and what is wrong with the backend itself (`troubles`, sentences).
 
-    `controllers`: who holds limits here, as in `wire.Hello`.
+    `controllers`: who holds limits here, as in the keeper's `Hello`.
     """
 
     version: str
