@@ -4,6 +4,8 @@ Transport: a unix socket, JSON lines. A request is `{"id": 1, "call": "status", 
 `{"id": 1, "reply": {...}}` or `{"id": 1, "error": {"kind", "message", "hint"}}`. A call that streams answers
 first, then sends `{"id": 1, "item": {...}}` until one side closes. Who asks is known from the socket's peer
 credentials, what they may from the table's `access` (core/access.py). Times in `at`, `started`, `ended` are seconds since the epoch; durations are seconds.
+
+It is one file because a row and its types change together.
 """
 
 from typing import Annotated, Any, Literal
