@@ -25,9 +25,10 @@ from shiftboss.confine.birth import Nursery  # noqa: E402
 from shiftboss.confine.groups import settle  # noqa: E402
 from shiftboss.confine.journal import Journal, Terms  # noqa: E402
 from shiftboss.confine.limits import LAUNCHER_TREE as TREE  # noqa: E402
-from shiftboss.core import wire  # noqa: E402
 from shiftboss.core.isolation import confined  # noqa: E402
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker  # noqa: E402
+from shiftboss.core.wire.entry import Entry, Policy, with_revision  # noqa: E402
+from shiftboss.core.wire.manifest import manifest_text  # noqa: E402
 from shiftboss.keeper.runs import bounds_of, program_of, slot_of  # noqa: E402
 
 GOAL_MS = 25
@@ -44,7 +45,7 @@ UNITS = {
 }
 
 
-def write_orders(top: Path) -> tuple[dict[str, list[str]], dict[str, wire.Entry]]:
+def write_orders(top: Path) -> tuple[dict[str, list[str]], dict[str, Entry]]:
     """Lay out a project; return the command line of each case, and its manifest entry for the keeper's way."""
     root, logs = top / "projects" / PROJECT, top / "logs" / PROJECT
     for directory in (root / "releases/1", root / "shared", logs, top / "orders"):
@@ -56,16 +57,14 @@ def write_orders(top: Path) -> tuple[dict[str, list[str]], dict[str, wire.Entry]
     for number, (title, (bounds, asked)) in enumerate(UNITS.items()):
         argv = ("/bin/true",)
         unit = Worker(project, f"w{number}", "custom", "supervisor", argv, limits=bounds, isolation=asked)
-        plain = wire.Entry(
-            unit.address, argv, PROJECT, UID, UID, str(root), project.current, project.current, ""
-        )
-        runs = wire.Policy("schedule", log_path=f"{logs}/{unit.name}.log", options={"overlap": "skip"})
+        plain = Entry(unit.address, argv, PROJECT, UID, UID, str(root), project.current, project.current, "")
+        runs = Policy("schedule", log_path=f"{logs}/{unit.name}.log", options={"overlap": "skip"})
         entry = confined(plain, unit, site, "none", watched=False)._replace(policy=runs)
-        entries.append(wire.with_revision(entry))
+        entries.append(with_revision(entry))
         orders = [*LAUNCHER, "--orders", str(top / "orders")]
         commands[f"launcher: {title}"] = [*orders, f"{unit.address}:1"]
         commands[f"launcher, a whole run of cron: {title}"] = [*orders, "--run", f"{top}/spool", unit.address]
-    (top / "orders" / f"{PROJECT}.json").write_text(wire.manifest_text(PROJECT, tuple(entries)))
+    (top / "orders" / f"{PROJECT}.json").write_text(manifest_text(PROJECT, tuple(entries)))
     return commands, {f"keeper: {title}": entry for title, entry in zip(UNITS, entries, strict=True)}
 
 
@@ -101,7 +100,7 @@ class Keeper:
         self.nursery = Nursery((), settle(name, kinds, tree), Journal(f"{top}/started"), ())
         self._run = 0
 
-    def seconds_of(self, entry: wire.Entry) -> float:
+    def seconds_of(self, entry: Entry) -> float:
         """Run an entry; return how long it took, its cgroup's removal left out."""
         self._run += 1
         slot, terms = slot_of((entry.address, 1)), Terms(*entry.stop)
@@ -120,7 +119,7 @@ class Keeper:
 
 
 def measure(
-    commands: dict[str, list[str]], entries: dict[str, wire.Entry], keeper: Keeper, rounds: int
+    commands: dict[str, list[str]], entries: dict[str, Entry], keeper: Keeper, rounds: int
 ) -> dict[str, list[float]]:
     """Return the milliseconds of each case, the first round left out: it compiles."""
     taken: dict[str, list[float]] = {title: [] for title in (*commands, *entries)}

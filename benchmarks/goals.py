@@ -72,63 +72,91 @@ def goals(effort: Mapping[str, Any]) -> tuple[Goal, ...]:
 
 def process_goals(effort: Mapping[str, Any]) -> tuple[Goal, ...]:
     """Return a to h."""
-    many, crowd, neighbours = effort["many"], effort["crowd"], effort["neighbours"]
-    scale = f"scale {many}"
+    many = effort["many"]
+    return (
+        *crash_goals(effort["crowd"]),
+        *size_goals(many),
+        *output_goals(),
+        *answer_goals(many),
+        *change_goals(effort["neighbours"]),
+        *kill_goals(),
+    )
+
+
+def crash_goals(crowd: int) -> tuple[Goal, ...]:
+    """Return a."""
     slow = ("supervisor", "circus", "pm2", "s6")
+    to_peers = "a. crash to running, to pm2, supervisor, circus and s6"
     return (
         Goal("a. crash to running, median", "crash", "restart_s", limit=2.5),
         Goal("a. crash to running, p99", "crash", "restart_s", most=0.010, statistic="p99"),
         Goal("a. crash to running, other user and limits", "crash", "restart_s", limit=4, program=CONFINED),
-        Goal(
-            "a. crash to running, to pm2, supervisor, circus and s6",
-            "crash",
-            "restart_s",
-            ahead=3,
-            peers=slow,
-        ),
+        Goal(to_peers, "crash", "restart_s", ahead=3, peers=slow),
         Goal(f"a. {crowd} killed at once, all back", "mass", "all_back_s", limit=2),
+    )
+
+
+def size_goals(many: int) -> tuple[Goal, ...]:
+    """Return b to d."""
+    scale = f"scale {many}"
+    return (
         Goal(f"b. start {many}", scale, "start_s", limit=2, ahead=1),
         Goal(f"b. stop {many}", scale, "stop_s", limit=2, ahead=1),
         Goal("c. memory with 1 child", "scale 1", "pss_mb", megabytes, most=26),
         Goal(f"c. memory with {many} children", scale, "pss_mb", megabytes, most=30, ahead=1),
         Goal(f"d. wake-ups a minute, {many} children", scale, "idle_switches", number, most=0),
-        Goal("e. 80-byte lines, CPU", "flood 80", "cpu_s_per_gib", per_gib, limit=1.5),
-        Goal("e. 4 KiB blocks, CPU", "flood 4080", "cpu_s_per_gib", per_gib, limit=1.5),
-        Goal("e. 80-byte lines", "flood 80", "mb_per_s", speed, ahead=1, peers=("supervisor",), greater=True),
-        Goal(
-            "e. 4 KiB blocks", "flood 4080", "mb_per_s", speed, ahead=1, peers=("supervisor",), greater=True
+    )
+
+
+def output_goals() -> tuple[Goal, ...]:
+    """Return e."""
+    floods = (("flood 80", "80-byte lines"), ("flood 4080", "4 KiB blocks"))
+    losses = (("lost_bytes", "bytes lost"), ("torn_lines", "lines torn"))
+    peers = ("supervisor",)
+    return (
+        *(Goal(f"e. {name}, CPU", flood, "cpu_s_per_gib", per_gib, limit=1.5) for flood, name in floods),
+        *(
+            Goal(f"e. {name}", flood, "mb_per_s", speed, ahead=1, peers=peers, greater=True)
+            for flood, name in floods
         ),
         Goal("e. 50 x 1000 lines/s", "rate", "cpu_percent", percent, most=10),
         *(
-            Goal(f"e. {name}: {what}", f"flood {size}", figure, number, most=0)
-            for size, name in ((80, "80-byte lines"), (4080, "4 KiB blocks"))
-            for figure, what in (("lost_bytes", "bytes lost"), ("torn_lines", "lines torn"))
+            Goal(f"e. {name}: {what}", flood, figure, number, most=0)
+            for flood, name in floods
+            for figure, what in losses
         ),
+    )
+
+
+def answer_goals(many: int) -> tuple[Goal, ...]:
+    """Return f."""
+    scale = f"scale {many}"
+    return (
         Goal("f. status, command line, 1", "scale 1", "status_cli_s", most=0.080),
         Goal(f"f. status, command line, {many}", scale, "status_cli_s", most=0.160),
         Goal(f"f. status, api, {many}", scale, "status_api_s", most=0.005),
+    )
+
+
+def change_goals(neighbours: int) -> tuple[Goal, ...]:
+    """Return g."""
+    return (
         Goal(f"g. one more among {neighbours} runs after", "more", "runs_s", most=0.015),
         Goal("g. others restarted", "more", "restarted", number, most=0),
-        Goal(
-            "h. engine killed: children that live, of 20",
-            "kill engine",
-            "alive",
-            number,
-            greater=True,
-            most=20,
-        ),
+    )
+
+
+def kill_goals() -> tuple[Goal, ...]:
+    """Return h."""
+    alive = "h. engine killed: children that live, of 20"
+    wrong = (("twice", "running twice"), ("missing", "missing"))
+    return (
+        Goal(alive, "kill engine", "alive", number, greater=True, most=20),
         *(
             Goal(f"h. engine killed: {what}", "kill engine", figure, number, most=0)
-            for figure, what in (
-                ("twice", "running twice"),
-                ("missing", "missing"),
-                ("lines_lost", "lines lost"),
-            )
+            for figure, what in (*wrong, ("lines_lost", "lines lost"))
         ),
-        *(
-            Goal(f"h. keeper killed: {what}", "kill keeper", figure, number, most=0)
-            for figure, what in (("twice", "running twice"), ("missing", "missing"))
-        ),
+        *(Goal(f"h. keeper killed: {what}", "kill keeper", figure, number, most=0) for figure, what in wrong),
     )
 
 

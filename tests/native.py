@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from shiftboss.confine.program import MARK
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import EngineProcess
 from shiftboss.core.spec import Site
-from shiftboss.core.wire import MARK
 from shiftboss.host.native_engine import NativeEngine
 from shiftboss.setup.keeper_command import keeper_command
 from tests.waiting import wait_until

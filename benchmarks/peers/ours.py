@@ -15,8 +15,9 @@ from benchmarks import observe
 from benchmarks.observe import now
 from benchmarks.peers.contract import BACKUPS, ROTATE_AT, Peer, Program
 from shiftboss.api.client import Client
-from shiftboss.core import wire
 from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.wire.entry import Entry, Policy, with_revision
+from shiftboss.core.wire.manifest import manifest_text
 from shiftboss.host.engine_account import engine_identity
 from shiftboss.version import VERSION
 
@@ -68,10 +69,10 @@ class Ours(Peer):
         """Return our version."""
         return VERSION
 
-    def entry(self, program: Program) -> wire.Entry:
+    def entry(self, program: Program) -> Entry:
         """Return what the manifest says of a program."""
         account = pwd.getpwuid(os.geteuid())
-        return wire.Entry(
+        return Entry(
             address=f"{PROJECT}/{program.name}",
             argv=program.argv,
             user=account.pw_name,
@@ -81,16 +82,16 @@ class Ours(Peer):
             directory=str(self._current),
             current=str(self._current),
             revision="",
-            policy=wire.Policy(
+            policy=Policy(
                 log_path=f"{self.logs}/{program.name}.log", log_max_bytes=ROTATE_AT, log_backups=BACKUPS
             ),
         )
 
     def configure(self) -> None:
         """Write the manifest, and the project file that the command line reads."""
-        entries = tuple(wire.with_revision(self.entry(program)) for program in self.programs)
+        entries = tuple(with_revision(self.entry(program)) for program in self.programs)
         path = self.work / f"state/manifest/{PROJECT}.json"
-        path.write_text(wire.manifest_text(PROJECT, entries))
+        path.write_text(manifest_text(PROJECT, entries))
         path.chmod(0o600)
         rows = (f"[workers.{p.name}]\ncommand = {json.dumps(shlex.join(p.argv))}\n" for p in self.programs)
         (self.work / f"projects.d/{PROJECT}.toml").write_text("".join(rows))
@@ -172,7 +173,7 @@ class OursConfined(Ours):
         """Return our version, nothing where users cannot be switched."""
         return VERSION if os.geteuid() == 0 else None
 
-    def entry(self, program: Program) -> wire.Entry:
+    def entry(self, program: Program) -> Entry:
         """Return an entry of user nobody."""
         account = pwd.getpwnam("nobody")
         return (

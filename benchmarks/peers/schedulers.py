@@ -20,9 +20,10 @@ from benchmarks.peers.contract import Peer, Program, debian_version, first_word_
 from benchmarks.peers.limit import Limit
 from benchmarks.peers.ours import PROJECT, SOURCE, Ours
 from shiftboss.confine import cgroup, limits
-from shiftboss.core import wire
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, Options, Times
+from shiftboss.core.wire.entry import Entry, with_revision
+from shiftboss.core.wire.manifest import manifest_text
 
 PROJECT_SCHEDULES = 500  # of one manifest, or of one file of cron's: both have a size that is too much
 YACRON = "yacron/bin/yacron"
@@ -68,14 +69,14 @@ class Scheduled(Scheduler, Ours):
             project = f"{PROJECT}{number}"
             named = [self.entry(each)._replace(address=f"{project}/{each.name}") for each in programs]
             path = self.work / f"state/manifest/{project}.json"
-            path.write_text(wire.manifest_text(project, tuple(map(wire.with_revision, named))))
+            path.write_text(manifest_text(project, tuple(map(with_revision, named))))
             path.chmod(0o600)
 
     def when(self) -> str:
         """Return the expression with its seconds."""
         return f"{time.localtime(self.due).tm_sec} {super().when()}"
 
-    def entry(self, program: Program) -> wire.Entry:
+    def entry(self, program: Program) -> Entry:
         """Return what the manifest says of a schedule."""
         entry = super().entry(program)
         options = msgspec.to_builtins(Options(Times(cron=self.when())))
@@ -150,9 +151,9 @@ class CronWithLauncher(Cron):
         for program in self.programs:
             entry = ours.entry(program)
             policy = entry.policy._replace(kind=SCHEDULE, options={"overlap": "skip", "timeout_seconds": 60})
-            entries.append(wire.with_revision(entry._replace(processes_max=1, policy=policy)))
+            entries.append(with_revision(entry._replace(processes_max=1, policy=policy)))
         (self.work / "orders").mkdir()
-        (self.work / f"orders/{PROJECT}.json").write_text(wire.manifest_text(PROJECT, tuple(entries)))
+        (self.work / f"orders/{PROJECT}.json").write_text(manifest_text(PROJECT, tuple(entries)))
         super().configure()
 
     def end(self) -> None:

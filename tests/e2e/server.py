@@ -7,8 +7,12 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +111,15 @@ class Server:
             self.users.append(project.user)
         return project
 
+    def add_project_with_schedules(self) -> "TestProject":
+        """Make a project with a release whose schedules run on our own engine."""
+        self.schedules = "native"
+        self.write_config()
+        made = self.add_project()
+        made.release()
+        self.ok("project", "add", made.name, "--user", made.user)
+        return made
+
     def close(self) -> None:
         """Remove the users; the directory is removed by whoever made it."""
         for user in self.users:
@@ -143,6 +156,19 @@ class Server:
                 content = path.read_text() if path.is_file() and not path.is_symlink() else ""
                 found[str(path)] = (facts.st_uid, facts.st_mode, content)
         return found
+
+
+@contextmanager
+def made_server(backend: str) -> Iterator[Server]:
+    """Make a server of its own, whose `daemon` is not started; remove it afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="shiftboss-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    server = Server.make(directory, backend)
+    try:
+        yield server
+    finally:
+        server.close()
+        shutil.rmtree(directory)
 
 
 def _removed(user: str) -> bool:
@@ -237,6 +263,18 @@ class TestProject:
             return [" ".join(entry["argv"]) for entry in entries]
         files = sorted(self.server.supervisord.conf_dir.glob(f"{self.name}_*.conf"))
         return re.findall(r"(?m)^command=(.*)$", "".join(path.read_text() for path in files))
+
+    def ends(self, count: int, seconds: float) -> dict[str, dict[str, Any]]:
+        """Wait until so many schedules have a run that ended; return its row of the history by the schedule's name."""
+
+        def ended() -> dict[str, dict[str, Any]] | None:
+            rows = json.loads(self.server.ok("history", self.name, "--json").stdout)
+            found = {row["target"].partition("/")[2]: row for row in rows if row["outcome"]}
+            return found if len(found) == count else None
+
+        rows = wait_until(ended, seconds, what=f"the end of all {count}")
+        assert rows
+        return rows
 
     def log(self, unit: str) -> str:
         """Return the log of a unit."""

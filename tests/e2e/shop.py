@@ -1,15 +1,12 @@
 """A server in use, for all tests that must not change it."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import Server, TestProject
+from tests.e2e.server import Server, TestProject, made_server
 
 # for tests of the fixture `shop`; without it, the shop is on Supervisor
 shop_on_both = pytest.mark.parametrize("shop", ["supervisor", "native"], indirect=True)
@@ -39,15 +36,8 @@ class Shop:
 @contextmanager
 def opened_shop(backend: str) -> Iterator[Shop]:
     """Make such a server with this backend; stop and remove it afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="shiftboss-test-", dir="/tmp"))
-    directory.chmod(0o755)
-    server = Server.make(directory, backend)
-    try:
-        with server.daemon:
-            yield _furnished(server)
-    finally:
-        server.close()
-        shutil.rmtree(directory)
+    with made_server(backend) as server, server.daemon:
+        yield _furnished(server)
 
 
 def _furnished(server: Server) -> Shop:

@@ -82,14 +82,7 @@ def test_what_cron_starts_is_accounted_for(server: Server, cron: TemporaryCron) 
     server.ok("cron", project.name)
     server.ok("cron", project.name, "bad", *every_minute, "/bin/sh", "-c", "echo no disk; exit 4")
     server.ok("cron", project.name, "long", "--timeout", "2s", *every_minute, "/bin/sleep", "1000")
-
-    def ended() -> dict[str, dict[str, Any]] | None:
-        rows = json.loads(server.ok("history", project.name, "--json").stdout)
-        found = {row["target"].partition("/")[2]: row for row in rows if row["outcome"]}
-        return found if len(found) == 3 else None
-
-    rows = wait_until(ended, ONE_RUN_SECONDS + 30, what="the end of all three")
-    assert rows
+    rows = project.ends(3, ONE_RUN_SECONDS + 30)
     assert (rows["bad"]["outcome"], rows["bad"]["exit_status"]) == ("failed", 4)
     assert (rows["bad"]["reason"], rows["bad"]["output"]) == ("exit 4; log: no disk", "no disk")
     assert (rows["long"]["outcome"], rows["long"]["reason"]) == ("timed_out", "it ran longer than 2 s")

@@ -6,14 +6,11 @@ The three go on beside each other and do not know of each other.
 import json
 import os
 import re
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +19,7 @@ from shiftboss.api.calls import Occurrence, Occurrences
 from shiftboss.api.client import Client
 from tests.crond import TemporaryCron
 from tests.e2e.laravel import laravel_project
-from tests.e2e.server import Server, TestProject, on_native
+from tests.e2e.server import Server, TestProject, made_server, on_native
 from tests.e2e.test_laravel_scheduler import running, with_tasks, with_the_lines_of_the_guide
 from tests.waiting import wait_until
 
@@ -160,14 +157,8 @@ class Standstill:
 @pytest.fixture
 def still() -> Iterator[Standstill]:
     """Give a second server with schedules on our engine."""
-    directory = Path(tempfile.mkdtemp(prefix="shiftboss-test-", dir="/tmp"))
-    directory.chmod(0o755)
-    server = Server.make(directory, "native")
-    server.schedules = "native"
-    server.write_config()
-    try:
+    with made_server("native") as server:
+        server.schedules = "native"
+        server.write_config()
         with server.daemon:
             yield Standstill(server)
-    finally:
-        server.close()
-        shutil.rmtree(directory)

@@ -426,14 +426,7 @@ isolation = "none"
     with TemporaryCron(server.directory):
         answer = server.ok("apply", project.name)
         assert f"{project.name}/eat: memory 32M, held by cgroup v" in answer.stdout + answer.stderr
-
-        def ended() -> dict[str, dict[str, Any]] | None:
-            rows = json.loads(server.ok("history", project.name, "--json").stdout)
-            found = {row["target"].partition("/")[2]: row for row in rows if row["outcome"]}
-            return found if len(found) == 4 else None
-
-        rows = wait_until(ended, ONE_RUN_SECONDS + 35, what="the end of all four")
-        assert rows
+        rows = project.ends(4, ONE_RUN_SECONDS + 35)
     assert (rows["eat"]["outcome"], rows["eat"]["exit_status"]) == ("failed", 137)
     assert rows["eat"]["reason"].startswith("out of memory: killed by the kernel (its limit is 32M")
     assert rows["forks"]["reason"] == "exit 1; log: only 19 children"

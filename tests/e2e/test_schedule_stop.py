@@ -18,13 +18,7 @@ TASK = "        $schedule->command('app:heartbeat later --sleep=600')->everyMinu
 
 @pytest.fixture
 def project(server: Server) -> TestProject:
-    """A project with a release whose schedules run on our own engine."""
-    server.schedules = "native"
-    server.write_config()
-    made = server.add_project()
-    made.release()
-    server.ok("project", "add", made.name, "--user", made.user)
-    return made
+    return server.add_project_with_schedules()
 
 
 def last_outcome(project: TestProject) -> tuple[object, object]:

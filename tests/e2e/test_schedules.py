@@ -16,13 +16,7 @@ pytestmark = [pytest.mark.needs_root, on_native]
 
 @pytest.fixture
 def project(server: Server) -> TestProject:
-    """A project with a release whose schedules run on our own engine."""
-    server.schedules = "native"
-    server.write_config()
-    made = server.add_project()
-    made.release()
-    server.ok("project", "add", made.name, "--user", made.user)
-    return made
+    return server.add_project_with_schedules()
 
 
 def history(project: TestProject, *options: str) -> list[dict[str, object]]:

@@ -14,9 +14,10 @@ import shiftboss
 
 PACKAGE = Path(shiftboss.__path__[0])
 
-# room -> what of ours it may import: a room, or one module of a room
+# room -> what of ours it may import: a room, or a part of one
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
+    "core.wire": set(),  # the keeper runs it as root
     "presets": set(),
     "backends": {"core"},
     # the engine is asked as Supervisor is: through a port (docs/adr/0010); what the launcher's cgroups count is read
@@ -47,8 +48,8 @@ STARTERS: dict[str, set[str]] = {
     "cli/cmd_web.py": {"web"},
 }
 FREE_FOR_ALL = {"version"}
-PURE = {"core", "backends"}
-STANDARD_LIBRARY_ONLY = {"keeper", "launcher", "confine"}
+PURE = {"core", "core.wire", "backends"}
+STANDARD_LIBRARY_ONLY = {"keeper", "launcher", "confine", "core.wire"}
 EFFECTS = {
     "asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "subprocess", "sys",
     "tempfile", "threading", "time",
@@ -88,7 +89,7 @@ def violations(package: Path) -> list[str]:
 
 
 def _complaint(path: Path, module: str) -> str:
-    room = path.parts[0] if len(path.parts) > 1 else ""
+    room = _room(path)
     top, _, rest = module.partition(".")
     if top == "shiftboss":
         return "" if _is_open(path, room, rest) else f"{room or path} may not import {module}"
@@ -97,6 +98,11 @@ def _complaint(path: Path, module: str) -> str:
     if room in STANDARD_LIBRARY_ONLY and top not in sys.stdlib_module_names:
         return f"{room} may import the standard library only, not {top}"
     return ""
+
+
+def _room(path: Path) -> str:
+    part = ".".join(path.parts[:2])
+    return part if part in MAY_IMPORT else path.parts[0] if len(path.parts) > 1 else ""
 
 
 def _is_open(path: Path, room: str, target: str) -> bool:
@@ -133,6 +139,9 @@ PLANTED = [
     ("cli/status.py", "from shiftboss.engine import loop", "cli may not import shiftboss.engine.loop"),
     ("keeper/main.py", "import msgspec", "keeper may import the standard library only, not msgspec"),
     ("keeper/plan.py", "from shiftboss.core import plan", "keeper may not import shiftboss.core.plan"),
+    ("core/wire/a.py", "import msgspec", "core.wire may import the standard library only, not msgspec"),
+    ("core/wire/b.py", "from shiftboss.core import names", "core.wire may not import shiftboss.core.names"),
+    ("core/wire/c.py", "import os", "core.wire is pure and may not import os"),
     ("keeper/wired.py", "from shiftboss.core import wires", "keeper may not import shiftboss.core.wires"),
     ("attic/a.py", "import shiftboss.core.names", "attic may not import shiftboss.core.names"),
     ("loose.py", "import shiftboss.core.names", "loose.py may not import shiftboss.core.names"),
@@ -142,7 +151,7 @@ PLANTED = [
 @pytest.mark.parametrize(("path", "code", "complaint"), PLANTED, ids=[row[0] for row in PLANTED])
 def test_the_rule_catches_a_planted_violation(tmp_path: Path, path: str, code: str, complaint: str) -> None:
     planted = tmp_path / path
-    planted.parent.mkdir(exist_ok=True)
+    planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(code)
     (found,) = violations(tmp_path)
     assert found.startswith(f"{path}:")
@@ -157,13 +166,14 @@ def test_the_rule_catches_a_planted_violation(tmp_path: Path, path: str, code: s
             "import json, re, dataclasses, tomllib, msgspec\nfrom shiftboss.core.names import suggest",
         ),
         ("cli/cmd_up.py", "from shiftboss.keeper import main\nfrom shiftboss.version import VERSION"),
-        ("keeper/a.py", "import os, socket\nfrom shiftboss.core.wire import decode"),
+        ("core/wire/a.py", "import json\nfrom shiftboss.core.wire.values import plain"),
+        ("keeper/a.py", "import os, socket\nfrom shiftboss.core.wire import codec"),
         ("setup/a.py", "from ..backends import contract"),
     ],
 )
 def test_the_rule_lets_pass_what_the_table_allows(tmp_path: Path, path: str, code: str) -> None:
     allowed = tmp_path / path
-    allowed.parent.mkdir()
+    allowed.parent.mkdir(parents=True)
     allowed.write_text(code)
     assert violations(tmp_path) == []
 

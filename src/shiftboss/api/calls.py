@@ -4,6 +4,8 @@ Transport: a unix socket, JSON lines. A request is `{"id": 1, "call": "status", 
 `{"id": 1, "reply": {...}}` or `{"id": 1, "error": {"kind", "message", "hint"}}`. A call that streams answers
 first, then sends `{"id": 1, "item": {...}}` until one side closes. Who asks is known from the socket's peer
 credentials, what they may from the table's `access` (core/access.py). Times in `at`, `started`, `ended` are seconds since the epoch; durations are seconds.
+
+It is one file because a row and its types change together.
 """
 
 from typing import Annotated, Any, Literal
@@ -165,7 +167,7 @@ class ProcessStatus(Answer, frozen=True, omit_defaults=True):
 class UnitStatus(Answer, frozen=True):
     """One unit. `wanted`: processes that should exist; `override`: by a live scale, else None.
 
-    `fingerprint`: checksum of the manifest's entry that the engine goes by (`wire.fingerprint`), `revision`: of
+    `fingerprint`: checksum of the manifest's entry that the engine goes by (core/wire/entry.py), `revision`: of
     that part of it that needs a restart when it changes.
     """
 
@@ -195,7 +197,7 @@ class ProjectStatus(Answer, frozen=True):
 class Status(Answer, frozen=True):
     """Everything selected, and what is wrong with the backend itself (`troubles`, sentences).
 
-    `controllers`: who holds limits here, as in `wire.Hello`.
+    `controllers`: who holds limits here, as in the keeper's `Hello`.
     """
 
     version: str

@@ -17,7 +17,8 @@ from shiftboss.core.limits import Ground, launcher_ground
 from shiftboss.core.plan import Plan, RemoveFile, WriteFile
 from shiftboss.core.schedule_entry import SCHEDULE
 from shiftboss.core.spec import Schedule, Site, Unit
-from shiftboss.core.wire import Entry, Policy, manifest_text, with_revision
+from shiftboss.core.wire.entry import Entry, Policy, with_revision
+from shiftboss.core.wire.manifest import manifest_text
 
 _MODE = 0o600
 _BACKENDS = ("supervisor", "cron")

@@ -24,7 +24,9 @@ from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartP
 from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
 from shiftboss.core.spec import Site, Unit, UnitKind, Worker
 from shiftboss.core.status import ProcessStatus, status_of
-from shiftboss.core.wire import Entry, WireError, fingerprint, read_manifest
+from shiftboss.core.wire.entry import Entry, fingerprint
+from shiftboss.core.wire.manifest import read_manifest
+from shiftboss.core.wire.values import WireError
 
 # environment variables may be secrets: only root and the keeper read it
 _MODE = 0o600

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 from shiftboss.core.isolation import default_level, shortfalls
 from shiftboss.core.limits import Ground, Holding, budget_of, holdings, limits_of, within
 from shiftboss.core.spec import Limits, Schedule, Site, Unit
-from shiftboss.core.wire import Entry, WireError, read_manifest
+from shiftboss.core.wire.entry import Entry
+from shiftboss.core.wire.manifest import read_manifest
+from shiftboss.core.wire.values import WireError
 
 
 def bound_notes(

@@ -6,15 +6,8 @@ from shiftboss.core.errors import UserError
 from shiftboss.core.isolation import confined, default_level
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, check_times, condition_of, options_of
 from shiftboss.core.spec import Account, Environment, Project, Schedule, Site, Unit, Worker
-from shiftboss.core.wire import (
-    MAX_MANIFEST,
-    Entry,
-    Grants,
-    Policy,
-    StopTerms,
-    manifest_text,
-    with_revision,
-)
+from shiftboss.core.wire.entry import Entry, Grants, Policy, StopTerms, with_revision
+from shiftboss.core.wire.manifest import MAX_MANIFEST, manifest_text
 
 
 def manifest_path(site: Site, project: str) -> str:

@@ -24,7 +24,7 @@ MARK = "SHIFTBOSS_RUN"
 
 
 class Fallback(Protocol):
-    """What is done for a limit whose cgroup controller is missing (core/wire.py)."""
+    """What is done for a limit whose cgroup controller is missing (core/wire/entry.py)."""
 
     @property
     def controller(self) -> str: ...

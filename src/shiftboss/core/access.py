@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from shiftboss.core.errors import DeniedError, UserError
 from shiftboss.core.names import parse_target, suggest
-from shiftboss.core.wire import Entry, Grants
+from shiftboss.core.wire.entry import Entry, Grants
 
 Access = Literal["anyone", "read", "operate", "admin"]
 """What a call needs. `anyone`: nothing but a right on some project; `read`, `operate`: on each project that it is

@@ -8,7 +8,7 @@ from msgspec import Struct
 from shiftboss.core.errors import UserError
 from shiftboss.core.limits import Ground, fallbacks, rlimits, v1_values, v2_values, within
 from shiftboss.core.spec import Isolation, IsolationLevel, Project, Schedule, Site, Unit
-from shiftboss.core.wire import Confinement, Entry
+from shiftboss.core.wire.entry import Confinement, Entry
 
 Steps = tuple[tuple[str, ...], ...]
 UMASK = {"none": 0o022, "standard": 0o027, "strict": 0o027}

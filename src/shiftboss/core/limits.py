@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import Limits
-from shiftboss.core.wire import Entry, Fallback
+from shiftboss.core.wire.entry import Entry, Fallback
 
 Holder = Literal["cgroup v2", "cgroup v1", "rlimit", "engine", "kernel", "nobody"]
 CPU_PERIOD_US = 100_000

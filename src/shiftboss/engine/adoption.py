@@ -8,8 +8,10 @@ import logging
 from dataclasses import replace
 from typing import NamedTuple
 
-from shiftboss.core import lifecycle, wire
+from shiftboss.core import lifecycle
 from shiftboss.core.lifecycle import Held, State, Wish
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.fleet import Slot, Unit, ghost
 from shiftboss.engine.lives import Lives, remembered_wish
 
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 class Kept(NamedTuple):
     """A run that the keeper holds, with its output pipe (negative: none)."""
 
-    report: wire.Held | wire.SpawnFailed
+    report: messages.Held | messages.SpawnFailed
     descriptor: int
 
 
@@ -28,14 +30,14 @@ class Adoption:
 
     def __init__(self, lives: Lives) -> None:
         self._lives = lives
-        self._entries: dict[str, wire.Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._kept: dict[tuple[str, int], list[Kept]] = {}
 
-    def manifest(self, entries: dict[str, wire.Entry]) -> None:
+    def manifest(self, entries: dict[str, Entry]) -> None:
         """Take note of what may run."""
         self._entries = entries
 
-    def keep(self, report: wire.Held | wire.SpawnFailed, descriptor: int = -1) -> None:
+    def keep(self, report: messages.Held | messages.SpawnFailed, descriptor: int = -1) -> None:
         """Take note of a run that the keeper holds."""
         self._kept.setdefault((report.entry, report.process), []).append(Kept(report, descriptor))
 
@@ -63,12 +65,12 @@ class Adoption:
         *past, last = sorted(kept, key=lambda item: item.report.run)
         for item in past:
             self._settle_past(slot, item)
-        if isinstance(last.report, wire.Held):
+        if isinstance(last.report, messages.Held):
             self._adopt(slot, last.report, last.descriptor)
         else:
             self._adopt_failure(slot, last.report)
 
-    def _adopt(self, slot: Slot, held: wire.Held, descriptor: int) -> None:
+    def _adopt(self, slot: Slot, held: messages.Held, descriptor: int) -> None:
         lives = self._lives
         lives.note_life(slot, held, descriptor)
         known = Held(
@@ -77,12 +79,12 @@ class Adoption:
         wish = remembered_wish(slot)
         lives.become(slot, *lifecycle.adopt(wish, known, lives.shell.now(), slot.unit.policy, slot.process))
         if held.exit:
-            end = wire.Exited(held.entry, held.process, held.run, held.exit, held.gone)
+            end = messages.Exited(held.entry, held.process, held.run, held.exit, held.gone)
             lives.exited(end, asked=held.stopping)
         elif wish is Wish.UP and held.revision != slot.unit.entry.revision:
             lives.apply(slot, lifecycle.Restart())
 
-    def _adopt_failure(self, slot: Slot, failure: wire.SpawnFailed) -> None:
+    def _adopt_failure(self, slot: Slot, failure: messages.SpawnFailed) -> None:
         """Go on after a start that failed while there was no engine to hear of it."""
         lives, wish = self._lives, remembered_wish(slot)
         slot.process = replace(slot.process, run=failure.run)
@@ -96,15 +98,15 @@ class Adoption:
     def _settle_past(self, slot: Slot, item: Kept) -> None:
         """Count the end of an earlier run; one that lives beside a later one must not be."""
         match item.report:
-            case wire.Held(exit=wire.Exit() as ended) as held:
+            case messages.Held(exit=messages.Exit() as ended) as held:
                 self._lives.past(slot, held, ended, item.descriptor)
-            case wire.Held() as held:
+            case messages.Held() as held:
                 log.error(
                     "an earlier run lives beside a later one", extra={"unit": held.entry, "run": held.run}
                 )
                 self._lives.unknown(held, item.descriptor)
             case failure:
-                self._lives.shell.send(wire.Forget(failure.entry, failure.process, failure.run))
+                self._lives.shell.send(messages.Forget(failure.entry, failure.process, failure.run))
 
     def _start_the_rest(self, unit: Unit) -> None:
         for number in range(1, unit.wanted + 1):

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from shiftboss.core import exit_reason, wire
+from shiftboss.core import exit_reason
 from shiftboss.core.schedule_entry import schedule_of
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.shell_port import Shell
 
 ANSWER_SECONDS = 60.0
@@ -30,51 +32,51 @@ class Conditions:
         key = (address, lane, run)
         self._asked[key] = self._shell.after(ANSWER_SECONDS, partial(self._too_late, key))
         self._living.add(key)
-        self._shell.send(wire.Spawn(*key))
+        self._shell.send(messages.Spawn(*key))
 
     def report(
         self,
-        entry: wire.Entry,
-        report: wire.Spawned | wire.Exited | wire.Gone | wire.SpawnFailed | wire.Held,
+        entry: Entry,
+        report: messages.Spawned | messages.Exited | messages.Gone | messages.SpawnFailed | messages.Held,
         descriptor: int,
     ) -> None:
         """Take what the keeper says of one."""
         key = (report.entry, report.process, report.run)
         match report:
-            case wire.Spawned() | wire.Held():
+            case messages.Spawned() | messages.Held():
                 self._lives(entry, report, descriptor)
-            case wire.Exited():
+            case messages.Exited():
                 code = report.exit.code
                 ending = exit_reason.Ending(code, report.exit.sent)
                 self._answer(key, "" if code == 0 else exit_reason.exit_reason(ending, {}))
-                self._gone(entry, key) if report.gone else self._shell.send(wire.Kill(*key))
-            case wire.SpawnFailed():
+                self._gone(entry, key) if report.gone else self._shell.send(messages.Kill(*key))
+            case messages.SpawnFailed():
                 self._answer(key, exit_reason.spawn_reason(report.step, report.errno, report.words))
                 self._living.discard(key)
-                self._shell.send(wire.Forget(*key))
-            case wire.Gone():
+                self._shell.send(messages.Forget(*key))
+            case messages.Gone():
                 self._gone(entry, key)
 
-    def _lives(self, entry: wire.Entry, report: wire.Spawned | wire.Held, descriptor: int) -> None:
+    def _lives(self, entry: Entry, report: messages.Spawned | messages.Held, descriptor: int) -> None:
         key = (report.entry, report.process, report.run)
         if descriptor >= 0:
             self._shell.attach(entry, report.process, report.run, descriptor)
-        is_over = isinstance(report, wire.Held) and report.gone
+        is_over = isinstance(report, messages.Held) and report.gone
         if is_over:
             self._gone(entry, key)
         elif key not in self._asked:  # an engine before us asked; it is asked again
             self._living.add(key)
-            self._shell.send(wire.Kill(*key))
+            self._shell.send(messages.Kill(*key))
 
     def _too_late(self, key: Key) -> None:
         self._answer(key, f"the condition did not answer within {ANSWER_SECONDS:.0f} s")
-        self._shell.send(wire.Kill(*key))
+        self._shell.send(messages.Kill(*key))
 
     def _answer(self, key: Key, words: str) -> None:
         if stop_waiting := self._asked.pop(key, None):
             stop_waiting()
             self._told(schedule_of(key[0]), key[2], words)
 
-    def _gone(self, entry: wire.Entry, key: Key) -> None:
+    def _gone(self, entry: Entry, key: Key) -> None:
         self._living.discard(key)
-        self._shell.finish(entry, key[1], key[2], partial(self._shell.send, wire.Forget(*key)))
+        self._shell.finish(entry, key[1], key[2], partial(self._shell.send, messages.Forget(*key)))

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from shiftboss.core import access, wire
+from shiftboss.core import access
 from shiftboss.core.errors import UserError
 from shiftboss.core.lifecycle import Policy, Process, RestartWhen, State, Wish
 from shiftboss.core.names import Target, parse_target, suggest
+from shiftboss.core.wire.entry import Entry, fingerprint
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 
 # The keeper sends KILL after the unit's wait; ours follows only if that had no effect.
@@ -92,13 +93,13 @@ class Unit:
 
     __slots__ = ("_fingerprint", "address", "entry", "is_ghost", "policy", "project", "scale", "slots")
 
-    def __init__(self, entry: wire.Entry, *, is_ghost: bool = False) -> None:
+    def __init__(self, entry: Entry, *, is_ghost: bool = False) -> None:
         self.slots: dict[int, Slot] = {}
         self.scale: ScaleMemory | None = None
         self.is_ghost = is_ghost
         self.become(entry)
 
-    def become(self, entry: wire.Entry) -> None:
+    def become(self, entry: Entry) -> None:
         """Take over the entry as the manifest has it now; running processes are not touched by this."""
         self.entry = entry
         self.address = entry.address  # what users type: `myapp/queue`
@@ -114,9 +115,9 @@ class Unit:
 
     @property
     def fingerprint(self) -> int:
-        """The checksum of the entry (`wire.fingerprint`)."""
+        """The checksum of the entry (core/wire/entry.py)."""
         if self._fingerprint is None:
-            self._fingerprint = wire.fingerprint(self.entry)
+            self._fingerprint = fingerprint(self.entry)
         return self._fingerprint
 
     @property
@@ -149,7 +150,7 @@ def _policy(restart: RestartWhen, start_seconds: float, stop_seconds: float, lim
 
 def ghost(address: str) -> Unit:
     """Return a stand-in for a unit that lives but is in the manifest no more."""
-    entry = wire.Entry(
+    entry = Entry(
         address=address,
         argv=("?",),
         user="",

@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.entry import MAX_MESSAGE
+from shiftboss.core.wire.values import WireError
 from shiftboss.engine.known_entries import KnownEntries
 
 log = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ NO_DESCRIPTOR = -1
 _AT_ONCE = 256  # messages read before others get their turn
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * array("i").itemsize)
 
-OnReport = Callable[[wire.Report, int], None]
+OnReport = Callable[[messages.Report, int], None]
 
 
 class Watch(Protocol):
@@ -49,15 +51,15 @@ class KeeperLink:
         self._on_report, self._on_lost, self._on_missed = on_report, on_lost, on_missed
         self._known = KnownEntries()
         self._waiting: deque[bytes] = deque()
-        self._buffer = bytearray(wire.MAX_MESSAGE)
+        self._buffer = bytearray(MAX_MESSAGE)
         self.is_open = True
         watch.add_reader(sock.fileno(), self._readable)
 
-    def send(self, request: wire.Request) -> None:
+    def send(self, request: messages.Request) -> None:
         """Send a request, now or when the keeper takes more; to a dead keeper nothing is sent."""
         if not self.is_open:
             return
-        raw = wire.encode(request)
+        raw = codec.encode(request)
         if self._waiting or not self._sent(raw):
             if not self._waiting:
                 self._watch.add_writer(self._sock.fileno(), self._writable)
@@ -118,7 +120,7 @@ class KeeperLink:
     def _hand_on(self, raw: bytes, descriptor: int) -> None:
         try:
             report = self._known.decode(raw)
-        except wire.WireError as error:
+        except WireError as error:
             log.error("the keeper sent what is not understood: %s", error)  # noqa: TRY400 -- says all there is
             close_descriptor(descriptor)
             return

@@ -1,6 +1,7 @@
 """Entries as the keeper offers them, each decoded once: a manifest of a thousand units is mostly as it was before."""
 
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.entry import Entry
 
 _START = b'{"type":"offer","serial":'
 _MIDDLE = b',"entry":'
@@ -11,24 +12,24 @@ class KnownEntries:
 
     def __init__(self) -> None:
         # by hash, not by content, which would be as large as the entries: siphash, 64 bits, keyed for each process
-        self._before: dict[int, wire.Entry] = {}
-        self._now: dict[int, wire.Entry] = {}
+        self._before: dict[int, Entry] = {}
+        self._now: dict[int, Entry] = {}
         self._serial = b""
 
-    def decode(self, raw: bytes) -> wire.Report:
-        """Return the report in `raw`; raises WireError as `wire.decode_report` does."""
+    def decode(self, raw: bytes) -> messages.Report:
+        """Return the report in `raw`; raises WireError as `codec.decode_report` does."""
         middle = raw.find(_MIDDLE, len(_START), len(_START) + 32) if raw.startswith(_START) else -1
         if middle < 0:
-            return wire.decode_report(raw)
+            return codec.decode_report(raw)
         self._begin(raw[len(_START) : middle])
         key = hash(raw[middle:])
         known = self._now.get(key) or self._before.get(key)
         if known is None:
-            offer = wire.decode_report(raw)
-            assert isinstance(offer, wire.Offer)
+            offer = codec.decode_report(raw)
+            assert isinstance(offer, messages.Offer)
             known = offer.entry
         self._now[key] = known
-        return wire.Offer(int(self._serial), known)
+        return messages.Offer(int(self._serial), known)
 
     def _begin(self, serial: bytes) -> None:
         if serial != self._serial:

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 
-from shiftboss.core import exit_reason, lifecycle, wire
+from shiftboss.core import exit_reason, lifecycle
 from shiftboss.core.backoff import Tally
 from shiftboss.core.lifecycle import Process, State, Wish
+from shiftboss.core.wire import messages
 from shiftboss.engine.database import Memory, ProcessMemory
 from shiftboss.engine.fleet import Fleet, Slot, Unit
 from shiftboss.engine.shell_port import Shell
 from shiftboss.engine.telling import End, Telling
 
-_NEVER_ENDED = wire.Exit(
+_NEVER_ENDED = messages.Exit(
     code=-9, at=0.0, sent="", core_dumped=False, user_seconds=0, system_seconds=0, max_rss_bytes=0
 )
 
@@ -68,11 +69,11 @@ class Lives:
         match effect:
             case lifecycle.Spawn(run=run):
                 if not self.is_closing:
-                    self.shell.send(wire.Spawn(entry, number, run))
+                    self.shell.send(messages.Spawn(entry, number, run))
             case lifecycle.Halt(run=run):
-                self.shell.send(wire.Stop(entry, number, run))
+                self.shell.send(messages.Stop(entry, number, run))
             case lifecycle.Kill(run=run):
-                self.shell.send(wire.Kill(entry, number, run))
+                self.shell.send(messages.Kill(entry, number, run))
             case lifecycle.Arm(epoch=epoch, seconds=seconds):
                 self.shell.arm(slot.key, epoch, seconds)
 
@@ -151,12 +152,12 @@ class Lives:
 
     # ---- what the keeper reports
 
-    def spawned(self, report: wire.Spawned, descriptor: int) -> None:
+    def spawned(self, report: messages.Spawned, descriptor: int) -> None:
         """A run lives."""
         if self._take_in(report, descriptor):
             self.telling.start(report)
 
-    def _take_in(self, report: wire.Spawned | wire.Held, descriptor: int) -> bool:
+    def _take_in(self, report: messages.Spawned | messages.Held, descriptor: int) -> bool:
         """Note what lives; False: it should not be, and is ended."""
         if slot := self._of(report):
             self.note_life(slot, report, descriptor)
@@ -167,7 +168,7 @@ class Lives:
             self.unknown(report, descriptor)
         return slot is not None
 
-    def note_life(self, slot: Slot, report: wire.Spawned | wire.Held, descriptor: int) -> None:
+    def note_life(self, slot: Slot, report: messages.Spawned | messages.Held, descriptor: int) -> None:
         """Note what lives, and capture its output."""
         slot.pid, slot.started = report.pid, report.started
         slot.release, slot.revision, slot.notes = report.release, report.revision, report.notes
@@ -175,7 +176,7 @@ class Lives:
         if descriptor >= 0:
             self.shell.attach(slot.unit.entry, slot.number, report.run, descriptor)
 
-    def _from_before(self, report: wire.Spawned | wire.Held) -> Slot | None:
+    def _from_before(self, report: messages.Spawned | messages.Held) -> Slot | None:
         """Take over a run that the engine before us asked for last: the keeper tells of it when it has started.
 
         None: it is not that. A run that is counted for nobody would give its number to another one.
@@ -195,17 +196,17 @@ class Lives:
         self.become(slot, *lifecycle.adopt(wish, known, now, unit.policy, slot.process))
         return slot
 
-    def unknown(self, report: wire.Spawned | wire.Held, descriptor: int) -> None:
+    def unknown(self, report: messages.Spawned | messages.Held, descriptor: int) -> None:
         """End a run that should not be; what it wrote is kept."""
         unit = self.fleet.units.get(report.entry)
         if unit and descriptor >= 0:
             self.shell.attach(unit.entry, report.process, report.run, descriptor)
         else:
             self.shell.close_descriptor(descriptor)
-        if isinstance(report, wire.Spawned) or report.exit is None:
-            self.shell.send(wire.Kill(report.entry, report.process, report.run))
+        if isinstance(report, messages.Spawned) or report.exit is None:
+            self.shell.send(messages.Kill(report.entry, report.process, report.run))
 
-    def held(self, report: wire.Held, descriptor: int) -> None:
+    def held(self, report: messages.Held, descriptor: int) -> None:
         """Take note of a run that the keeper tells about again: what was missed is made good."""
         slot = self._of(report)
         run = (report.entry, report.process, report.run)
@@ -214,13 +215,13 @@ class Lives:
         else:
             self._take_in(report, descriptor)
         if report.exit:
-            self.exited(wire.Exited(*run, report.exit, report.gone))
+            self.exited(messages.Exited(*run, report.exit, report.gone))
 
-    def spawn_failed(self, report: wire.SpawnFailed) -> None:
+    def spawn_failed(self, report: messages.SpawnFailed) -> None:
         """Take note of a start that failed."""
         slot = self._of(report)
         if slot is None or report.run <= slot.ended_run:
-            self.shell.send(wire.Forget(report.entry, report.process, report.run))
+            self.shell.send(messages.Forget(report.entry, report.process, report.run))
             return
         slot.pid = None
         missing = exit_reason.is_missing(report.step, report.errno)
@@ -228,7 +229,7 @@ class Lives:
         event = lifecycle.Missing(report.run) if missing else lifecycle.SpawnFailed(report.run)
         self.apply(slot, event)
 
-    def exited(self, report: wire.Exited, *, asked: bool = False) -> None:
+    def exited(self, report: messages.Exited, *, asked: bool = False) -> None:
         """Take note of the end of a main program; `asked`: it is known from elsewhere that somebody wanted it."""
         if self.telling.is_told((report.entry, report.process, report.run)):  # said twice
             return
@@ -246,25 +247,25 @@ class Lives:
         event = lifecycle.Exited(report.run, ok, leftovers=not report.gone, starved=starved is not None)
         self.apply(slot, event, report.exit.at)
 
-    def _exited_unknown(self, report: wire.Exited) -> None:
+    def _exited_unknown(self, report: messages.Exited) -> None:
         """Count the end of a run that should not have been; nothing else follows from it."""
         slot = self.fleet.find(report.entry, report.process)
         if slot is None or report.run <= slot.ended_run:
-            self.shell.send(wire.Forget(report.entry, report.process, report.run))
+            self.shell.send(messages.Forget(report.entry, report.process, report.run))
             return
         self.telling.exit(slot, End(report, report.exit.at, asked=True))
         if not report.gone:
-            self.shell.send(wire.Kill(report.entry, report.process, report.run))
+            self.shell.send(messages.Kill(report.entry, report.process, report.run))
 
-    def past(self, slot: Slot, held: wire.Held, ended: wire.Exit, descriptor: int) -> None:
+    def past(self, slot: Slot, held: messages.Held, ended: messages.Exit, descriptor: int) -> None:
         """Count the end of an earlier run that no engine has heard of."""
         if descriptor >= 0:
             self.shell.attach(slot.unit.entry, slot.number, held.run, descriptor)
-        report = wire.Exited(held.entry, held.process, held.run, ended, gone=True)
+        report = messages.Exited(held.entry, held.process, held.run, ended, gone=True)
         starved = self.shell.starved(held.groups) if held.groups else None
         self.telling.exit(slot, End(report, held.started, held.stopping, starved))
 
-    def gone(self, report: wire.Gone) -> None:
+    def gone(self, report: messages.Gone) -> None:
         """Take note that nothing of a run is left."""
         run = (report.entry, report.process, report.run)
         slot = self.fleet.find(report.entry, report.process)
@@ -273,13 +274,15 @@ class Lives:
         elif slot and slot.process.run == report.run and slot.pid is not None:
             # its exit was never told: the keeper has lost it
             end = _NEVER_ENDED._replace(at=self.shell.now())
-            self.exited(wire.Exited(*run, end, gone=True))
+            self.exited(messages.Exited(*run, end, gone=True))
         else:
-            self.shell.send(wire.Forget(*run))
+            self.shell.send(messages.Forget(*run))
         if slot and slot.process.run == report.run:
             self.apply(slot, lifecycle.Gone(report.run))
 
-    def _of(self, report: wire.Spawned | wire.Held | wire.SpawnFailed | wire.Exited) -> Slot | None:
+    def _of(
+        self, report: messages.Spawned | messages.Held | messages.SpawnFailed | messages.Exited
+    ) -> Slot | None:
         """Return the process whose present run a report is about."""
         slot = self.fleet.find(report.entry, report.process)
         return slot if slot and slot.process.run == report.run else None

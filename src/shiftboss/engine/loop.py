@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event
-from shiftboss.core import access, lifecycle, wire
+from shiftboss.core import access, lifecycle
 from shiftboss.core.agenda_values import Incoming
 from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine import manifest
 from shiftboss.engine.adoption import Adoption
 from shiftboss.engine.database import Memory
@@ -26,14 +28,14 @@ from shiftboss.engine.shell_port import Key, Shell
 log = logging.getLogger(__name__)
 
 _RESYNC_SECONDS = 1.0
-RunReport = wire.Spawned | wire.Exited | wire.Gone | wire.SpawnFailed | wire.Held
-_ABOUT_RUNS = (wire.Spawned, wire.Exited, wire.Gone, wire.SpawnFailed, wire.Held)
+RunReport = messages.Spawned | messages.Exited | messages.Gone | messages.SpawnFailed | messages.Held
+_ABOUT_RUNS = (messages.Spawned, messages.Exited, messages.Gone, messages.SpawnFailed, messages.Held)
 
 
 class Received(NamedTuple):
     """The keeper said something; `descriptor` came with it (negative: none)."""
 
-    report: wire.Report
+    report: messages.Report
     descriptor: int = -1
 
 
@@ -98,7 +100,7 @@ class Loop:
         self.lives.others_live = self.schedules.is_busy
         self._schedule_requests = ScheduleRequests(shell, self.schedules, self.lives)
         self._watch = MemoryWatch(self.lives)
-        self.hello: wire.Hello | None = None
+        self.hello: messages.Hello | None = None
         self._inbox: deque[Message] = deque()
         self._is_draining = False
         self._adoption: Adoption | None = Adoption(self.lives)
@@ -176,72 +178,72 @@ class Loop:
 
     # ---- the keeper
 
-    def _received(self, report: wire.Report, descriptor: int) -> None:
-        if self._adoption and isinstance(report, wire.Spawned | wire.Exited | wire.Gone):
+    def _received(self, report: messages.Report, descriptor: int) -> None:
+        if self._adoption and isinstance(report, messages.Spawned | messages.Exited | messages.Gone):
             self._early.append(Received(report, descriptor))  # it is about a run that is not taken over yet
             return
         if isinstance(report, _ABOUT_RUNS) and self.schedules.owns(report.entry):
             self._of_schedule(report, descriptor)
             return
         match report:
-            case wire.Spawned():
+            case messages.Spawned():
                 self.lives.spawned(report, descriptor)
-            case wire.Exited():
+            case messages.Exited():
                 self.lives.exited(report)
-            case wire.Gone():
+            case messages.Gone():
                 self.lives.gone(report)
-            case wire.SpawnFailed():
+            case messages.SpawnFailed():
                 self._spawn_failed(report)
-            case wire.Held():
+            case messages.Held():
                 self._held(report, descriptor)
             case _:
                 self._told(report, descriptor)
 
     def _of_schedule(self, report: RunReport, descriptor: int) -> None:
-        if self._adoption and isinstance(report, wire.Held | wire.SpawnFailed):
+        if self._adoption and isinstance(report, messages.Held | messages.SpawnFailed):
             self.schedules.keep(report, descriptor)
         else:
             self.schedules.report(report, descriptor)
 
-    def _told(self, report: wire.Report, descriptor: int) -> None:
+    def _told(self, report: messages.Report, descriptor: int) -> None:
         """Take what is not about a single run."""
         match report:
-            case wire.Offer():
+            case messages.Offer():
                 self._offers.add(report)
-            case wire.Manifest():
+            case messages.Manifest():
                 self._manifest(report)
-            case wire.Release():
+            case messages.Release():
                 self._release(report)
             case _:
                 self._about_itself(report, descriptor)
 
-    def _about_itself(self, report: wire.Report, descriptor: int) -> None:
+    def _about_itself(self, report: messages.Report, descriptor: int) -> None:
         """Take what the keeper says of itself."""
         match report:
-            case wire.Hello():
+            case messages.Hello():
                 self.hello = report
                 self._shell.serve(descriptor, report.api_path)
-            case wire.Synced():
+            case messages.Synced():
                 self._synced()
-            case wire.Stopping():
+            case messages.Stopping():
                 log.info("everything is being stopped", extra={"event": "stopping"})
                 self._close(is_lost=False)
-            case wire.Refused(words=words):
+            case messages.Refused(words=words):
                 log.error("the keeper refused a request: %s", words, extra={"event": "refused"})
 
-    def _held(self, report: wire.Held, descriptor: int) -> None:
+    def _held(self, report: messages.Held, descriptor: int) -> None:
         if self._adoption:
             self._adoption.keep(report, descriptor)
         else:
             self.lives.held(report, descriptor)
 
-    def _spawn_failed(self, report: wire.SpawnFailed) -> None:
+    def _spawn_failed(self, report: messages.SpawnFailed) -> None:
         if self._adoption:
             self._adoption.keep(report)
         else:
             self.lives.spawn_failed(report)
 
-    def _manifest(self, report: wire.Manifest) -> None:
+    def _manifest(self, report: messages.Manifest) -> None:
         entries = self._offers.complete(report)
         self.fleet.manifest_errors = report.errors
         if entries is None:
@@ -257,7 +259,7 @@ class Loop:
         elif not self.lives.is_closing:
             self._changed_manifest(entries, report.errors)
 
-    def _changed_manifest(self, entries: dict[str, wire.Entry], errors: dict[str, str]) -> None:
+    def _changed_manifest(self, entries: dict[str, Entry], errors: dict[str, str]) -> None:
         difference = manifest.take(self.lives, entries)
         who, uid = self.requests.who_reloads()
         for kind in ("added", "removed", "restarted", "resized"):
@@ -269,7 +271,7 @@ class Loop:
         self._watch.begin()
         self.requests.reloaded(difference, errors)
 
-    def _release(self, report: wire.Release) -> None:
+    def _release(self, report: messages.Release) -> None:
         before = self.fleet.releases.get(report.project)
         self.fleet.releases[report.project] = report.path
         if before is None or before == report.path:
@@ -287,7 +289,7 @@ class Loop:
         if self._adoption:
             adoption, self._adoption = self._adoption, None
             adoption.finish()
-            hello = self.hello or wire.Hello(0, "", 0, "")
+            hello = self.hello or messages.Hello(0, "", 0, "")
             life = f"{self._boot}/{hello.pid}/{hello.started}"
             is_container = hello.pid == 1  # then the start of the keeper is the boot
             self.schedules.begin(life, life if is_container else self._boot)
@@ -304,7 +306,7 @@ class Loop:
 
     def _sync_again(self) -> None:
         self._resync_is_due = False
-        self._shell.send(wire.Sync())
+        self._shell.send(messages.Sync())
 
     def _close(self, *, is_lost: bool) -> None:
         self.schedules.close()

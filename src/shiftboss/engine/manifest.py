@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from shiftboss.core import lifecycle, wire
+from shiftboss.core import lifecycle
 from shiftboss.core.lifecycle import State
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.fleet import Slot, Unit, is_wanted_up
 from shiftboss.engine.lives import Lives
 
@@ -25,16 +27,16 @@ class Offers:
 
     def __init__(self) -> None:
         self._serial = self._complete = -1
-        self._entries: dict[str, wire.Entry] = {}
-        self._before: dict[str, wire.Entry] = {}  # the manifest of the serial `_complete`
+        self._entries: dict[str, Entry] = {}
+        self._before: dict[str, Entry] = {}  # the manifest of the serial `_complete`
 
-    def add(self, offer: wire.Offer) -> None:
+    def add(self, offer: messages.Offer) -> None:
         """Take an entry; a new serial begins a new collection."""
         if offer.serial != self._serial:
             self._serial, self._entries = offer.serial, {}
         self._entries[offer.entry.address] = offer.entry
 
-    def complete(self, manifest: wire.Manifest) -> dict[str, wire.Entry] | None:
+    def complete(self, manifest: messages.Manifest) -> dict[str, Entry] | None:
         """Return all entries of the manifest, None if some were missed."""
         entries = self._entries if self._serial == manifest.serial else {}
         if manifest.base == self._complete:
@@ -47,7 +49,7 @@ class Offers:
         return entries
 
 
-def take(lives: Lives, entries: dict[str, wire.Entry]) -> Difference:
+def take(lives: Lives, entries: dict[str, Entry]) -> Difference:
     """Make everything as the manifest has it now; return what that changed."""
     difference = Difference()
     for unit in list(lives.fleet.units.values()):
@@ -73,7 +75,7 @@ def _remove(lives: Lives, unit: Unit, difference: Difference) -> None:
         del lives.fleet.units[unit.address]
 
 
-def _add(lives: Lives, entry: wire.Entry, unit: Unit | None, difference: Difference) -> None:
+def _add(lives: Lives, entry: Entry, unit: Unit | None, difference: Difference) -> None:
     """Start a unit; one that is still being stopped starts again when that is done."""
     difference.added.append(entry.address)
     if unit is None:
@@ -83,7 +85,7 @@ def _add(lives: Lives, entry: wire.Entry, unit: Unit | None, difference: Differe
     difference.slots += lives.resize(unit)
 
 
-def _change(lives: Lives, unit: Unit, entry: wire.Entry, difference: Difference) -> None:
+def _change(lives: Lives, unit: Unit, entry: Entry, difference: Difference) -> None:
     needs_restart = unit.is_worker and unit.entry.revision != entry.revision
     unit.become(entry)
     if unit.scale and unit.scale.instead_of != entry.policy.processes:  # the file has said something new

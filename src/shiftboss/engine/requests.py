@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Act, Answer, Changed, Event, Reload, Reloaded, Scale
-from shiftboss.core import lifecycle, wire
+from shiftboss.core import lifecycle
 from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.wire import messages
 from shiftboss.engine.database import ScaleMemory
 from shiftboss.engine.fleet import Slot, Unit
 from shiftboss.engine.lives import Lives
@@ -85,12 +86,12 @@ class Requests:
         """Have the manifest read again; the answer comes with it."""
         self._refuse_while_closing()
         self._reloading.append(Reloading(request, reply, who, self.uid))
-        self._lives.shell.send(wire.Reload())
+        self._lives.shell.send(messages.Reload())
 
     def shutdown(self, who: str, reply: Reply) -> None:
         """Have the keeper stop everything and end."""
         self._note("asked", "", "shutdown", who)
-        self._lives.shell.send(wire.Shutdown())
+        self._lives.shell.send(messages.Shutdown())
         reply(calls.Done())
 
     def reloaded(self, difference: Difference, errors: dict[str, str]) -> None:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
-from shiftboss.core import wire
 from shiftboss.core.errors import HostError
 from shiftboss.core.rotation import LogLimits
 from shiftboss.core.run_log import last_output_of
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.keeper_link import close_descriptor
 
@@ -26,7 +26,7 @@ class RunOutput:
         self._last: dict[Key, asyncio.Task[None]] = {}
         self._lines = 0
 
-    def begin(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:
+    def begin(self, entry: Entry, lane: int, run: int, descriptor: int, line: str) -> None:
         """Write the line (none if empty), then capture what comes from the pipe."""
 
         async def work() -> None:
@@ -37,7 +37,7 @@ class RunOutput:
         if descriptor >= 0:
             self._then((entry.address, run), work())
 
-    def end(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
+    def end(self, entry: Entry, lane: int, run: int, line: str) -> None:
         """Write the line behind all that the run has written by now."""
 
         async def work() -> None:
@@ -46,9 +46,7 @@ class RunOutput:
 
         self._then((entry.address, run), work())
 
-    def tail(
-        self, entry: wire.Entry, lane: int, run: int, count: int, then: Callable[[list[str]], None]
-    ) -> None:
+    def tail(self, entry: Entry, lane: int, run: int, count: int, then: Callable[[list[str]], None]) -> None:
         """Hand over the last lines that a run has written by now; none of them if the disk takes long."""
 
         async def work() -> None:
@@ -60,7 +58,7 @@ class RunOutput:
 
         self._then((entry.address, run), work())
 
-    def finish(self, entry: wire.Entry, run: int, work: Callable[[], Awaitable[None]]) -> None:
+    def finish(self, entry: Entry, run: int, work: Callable[[], Awaitable[None]]) -> None:
         """Do this when all that was begun for the run is done."""
 
         async def last() -> None:
@@ -90,7 +88,7 @@ class RunOutput:
         if not task.cancelled() and (error := task.exception()):
             self._loop.call_exception_handler({"message": "a task failed", "exception": error, "task": task})
 
-    async def _write(self, entry: wire.Entry, line: str) -> None:
+    async def _write(self, entry: Entry, line: str) -> None:
         """Write a line of ours as if a process had: through a pipe, so that rotation and full disks are treated alike."""
         try:
             ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -104,7 +102,7 @@ class RunOutput:
         await self._capture.finish(entry.address, _OURS, number, _PATIENCE_SECONDS)
 
 
-def log_of(entry: wire.Entry) -> tuple[str, LogLimits]:
+def log_of(entry: Entry) -> tuple[str, LogLimits]:
     """Return where the output of an entry goes (empty: nowhere) and how much of it is kept."""
     policy = entry.policy
     return policy.log_path, _limits(policy.log_max_bytes, policy.log_backups, policy.log_total_bytes)

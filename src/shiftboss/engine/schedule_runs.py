@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from shiftboss.core import exit_reason, wire
+from shiftboss.core import exit_reason
 from shiftboss.core.laravel_run import judge_run
 from shiftboss.core.run_log import footer, header
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.shell_port import Shell
 
-OnTold = Callable[[wire.Entry, wire.Exited | wire.Gone, str, bool], None]
+OnTold = Callable[[Entry, messages.Exited | messages.Gone, str, bool], None]
 Key = tuple[str, int]
 _TAIL_LINES, _TASK_LINES = 40, 3000
 _EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
@@ -24,7 +26,7 @@ class _Run:
     def __init__(self, began: float, started: float) -> None:
         self.began, self.started = began, started
         self.ended = self.is_telling = False
-        self.untold: wire.Gone | None = None
+        self.untold: messages.Gone | None = None
 
 
 class Runs:
@@ -49,25 +51,25 @@ class Runs:
         return found
 
     def begin(
-        self, entry: wire.Entry, report: wire.Spawned, descriptor: int, began: float, cause: str
+        self, entry: Entry, report: messages.Spawned, descriptor: int, began: float, cause: str
     ) -> None:
         """Take note of a run that lives, and capture its output."""
         self._runs[(entry.address, report.run)] = _Run(began, report.started)
         line = header(entry.address, report.run, began, cause, self._zone)
         self._shell.begin_output(entry, report.process, report.run, descriptor, line)
 
-    def take_over(self, entry: wire.Entry, held: wire.Held, descriptor: int, began: float) -> None:
+    def take_over(self, entry: Entry, held: messages.Held, descriptor: int, began: float) -> None:
         """Take note of a run that was begun under an engine before us."""
         self._runs[(entry.address, held.run)] = _Run(began, held.started)
         self._shell.begin_output(entry, held.process, held.run, descriptor, "")
 
-    def failed(self, entry: wire.Entry, run: int, words: str) -> None:
+    def failed(self, entry: Entry, run: int, words: str) -> None:
         """Write into the log that a run could not be started."""
         self._runs.setdefault((entry.address, run), _Run(self._shell.wall(), self._shell.now())).ended = True
         line = footer(entry.address, run, self._shell.wall(), f"not started: {words}", 0.0, self._zone)
         self._shell.end_output(entry, 0, run, line)
 
-    def take_over_end(self, entry: wire.Entry, held: wire.Held, *, is_news: bool) -> str:
+    def take_over_end(self, entry: Entry, held: messages.Held, *, is_news: bool) -> str:
         """Return why a run ended that an engine before us may have told of; `is_news`: it has not."""
         run, ended = self._runs[(entry.address, held.run)], held.exit
         assert ended
@@ -78,7 +80,7 @@ class Runs:
             self._tell_end(entry, held.process, held.run, ended, words)
         return "" if ended.code == 0 and not held.stopping else words
 
-    def exited(self, entry: wire.Entry, report: wire.Exited, *, asked: bool, has_tasks: bool = False) -> None:
+    def exited(self, entry: Entry, report: messages.Exited, *, asked: bool, has_tasks: bool = False) -> None:
         """Find out why a main program has ended, and tell it; once, however often it is said.
 
         `has_tasks`: the output says how tasks inside have ended (Laravel's scheduler exits with 0 whatever they do).
@@ -94,7 +96,7 @@ class Runs:
             count = _TASK_LINES if has_tasks else _TAIL_LINES
             self._shell.tail_output(entry, report.process, report.run, count, found)
 
-    def gone(self, entry: wire.Entry, report: wire.Gone) -> None:
+    def gone(self, entry: Entry, report: messages.Gone) -> None:
         """Tell that nothing of a run is left, after its end."""
         run = self._runs.get((entry.address, report.run))
         if run and run.is_telling:
@@ -102,18 +104,18 @@ class Runs:
         else:
             self._told(entry, report, "", True)
 
-    def forget(self, entry: wire.Entry, lane: int, run: int) -> None:
+    def forget(self, entry: Entry, lane: int, run: int) -> None:
         """Read what is left of the output, then let the keeper forget the run."""
         done = partial(self._forgotten, entry.address, lane, run)
         self._shell.finish_output(entry, lane, run, done)
 
     def _forgotten(self, address: str, lane: int, run: int) -> None:
         self._runs.pop((address, run), None)
-        self._shell.send(wire.Forget(address, lane, run))
+        self._shell.send(messages.Forget(address, lane, run))
         self._on_forgotten()
 
     def _found(
-        self, entry: wire.Entry, report: wire.Exited, asked: bool, has_tasks: bool, lines: list[str]
+        self, entry: Entry, report: messages.Exited, asked: bool, has_tasks: bool, lines: list[str]
     ) -> None:
         run = self._runs[(entry.address, report.run)]
         ended = report.exit
@@ -131,7 +133,7 @@ class Runs:
         if run.untold:
             self._told(entry, run.untold, "", True)
 
-    def _tell_end(self, entry: wire.Entry, lane: int, number: int, ended: wire.Exit, words: str) -> None:
+    def _tell_end(self, entry: Entry, lane: int, number: int, ended: messages.Exit, words: str) -> None:
         """Write into the log how a run has ended."""
         run = self._runs[(entry.address, number)]
         seconds = ended.at - run.started

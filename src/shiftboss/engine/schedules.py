@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from shiftboss.api.calls import Event
-from shiftboss.core import exit_reason, wire
+from shiftboss.core import exit_reason
 from shiftboss.core.agenda import Agenda
 from shiftboss.core.agenda_values import (
     Adopted,
@@ -53,13 +53,15 @@ from shiftboss.core.schedule_values import (
     NotSpawned,
     Spawned,
 )
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.conditions import Conditions
 from shiftboss.engine.fleet import ghost
 from shiftboss.engine.occurrences import ScheduleMemory
 from shiftboss.engine.schedule_runs import Runs
 from shiftboss.engine.shell_port import Shell
 
-Report = wire.Spawned | wire.Exited | wire.Gone | wire.SpawnFailed | wire.Held
+Report = messages.Spawned | messages.Exited | messages.Gone | messages.SpawnFailed | messages.Held
 OnOutcome = Callable[[Row], None]
 _SIGNALLED = 128
 
@@ -84,9 +86,9 @@ class Schedules:
         idle: Callable[[], None],
     ) -> None:
         self._shell, self._memory, self._zone, self._post = shell, memory, zone, post
-        self._entries: dict[str, wire.Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._usable: dict[str, _Usable] = {}
-        self._kept: list[tuple[wire.Held | wire.SpawnFailed, int]] = []
+        self._kept: list[tuple[messages.Held | messages.SpawnFailed, int]] = []
         self._agenda: Agenda | None = None
         self._inbox: deque[Incoming] = deque()
         self._is_taking = False
@@ -130,7 +132,7 @@ class Schedules:
         track = self._agenda.track(address) if self._agenda else None
         return next((o.run for o in track.opens if o.number == number), 0) if track else 0
 
-    def entry(self, address: str) -> wire.Entry:
+    def entry(self, address: str) -> Entry:
         """Return the entry of a schedule, a stand-in for one that the manifest has no more."""
         return self._entries.get(address) or ghost(address).entry
 
@@ -144,7 +146,7 @@ class Schedules:
 
     # ---- the manifest
 
-    def take_manifest(self, entries: Iterable[wire.Entry]) -> None:
+    def take_manifest(self, entries: Iterable[Entry]) -> None:
         """Take over what is wanted; runs and history of what stays are not touched."""
         before = self._entries
         self._entries = {entry.address: entry for entry in entries if entry.policy.kind == SCHEDULE}
@@ -177,7 +179,7 @@ class Schedules:
 
     # ---- taking over
 
-    def keep(self, report: wire.Held | wire.SpawnFailed, descriptor: int = -1) -> None:
+    def keep(self, report: messages.Held | messages.SpawnFailed, descriptor: int = -1) -> None:
         """Take note of a run that the keeper holds, until all of them are known."""
         self._kept.append((report, descriptor))
 
@@ -201,38 +203,38 @@ class Schedules:
             return
         entry, lane, run = self.entry(report.entry), report.process, report.run
         match report:
-            case wire.Spawned():
+            case messages.Spawned():
                 began = self._wall_of(report.started)
                 self._runs.begin(entry, report, descriptor, began, self._cause(entry.address, run))
                 self.take(Asked(entry.address, Spawned(run, began, report.started)))
-            case wire.Exited():
+            case messages.Exited():
                 self._exited(entry, report)
-            case wire.Gone():
+            case messages.Gone():
                 self._runs.gone(entry, report)
-            case wire.SpawnFailed():
+            case messages.SpawnFailed():
                 words = exit_reason.spawn_reason(report.step, report.errno, report.words)
                 self._runs.failed(entry, run, words)
                 self.take(Asked(entry.address, NotSpawned(run, words)))
-            case wire.Held():
+            case messages.Held():
                 self._held(entry, lane, report, descriptor)
 
-    def _held(self, entry: wire.Entry, lane: int, held: wire.Held, descriptor: int) -> None:
+    def _held(self, entry: Entry, lane: int, held: messages.Held, descriptor: int) -> None:
         if not self._runs.knows(entry.address, held.run):
             self._take_over(entry, lane, held, descriptor)
             return
         self._shell.close_descriptor(descriptor)  # the keeper tells everything again
         if held.exit:
-            ended = wire.Exited(held.entry, held.process, held.run, held.exit, held.gone)
+            ended = messages.Exited(held.entry, held.process, held.run, held.exit, held.gone)
             self._exited(entry, ended)
         if held.gone:
-            self._runs.gone(entry, wire.Gone(held.entry, held.process, held.run))
+            self._runs.gone(entry, messages.Gone(held.entry, held.process, held.run))
 
-    def _exited(self, entry: wire.Entry, report: wire.Exited) -> None:
+    def _exited(self, entry: Entry, report: messages.Exited) -> None:
         usable = self._usable.get(entry.address)
         has_tasks = usable is not None and usable.options.policy.asks_inside
         self._runs.exited(entry, report, asked=self._is_asked(entry.address, report.run), has_tasks=has_tasks)
 
-    def _take_over(self, entry: wire.Entry, lane: int, held: wire.Held, descriptor: int) -> None:
+    def _take_over(self, entry: Entry, lane: int, held: messages.Held, descriptor: int) -> None:
         began, run = self._wall_of(held.started), held.run
         self._runs.take_over(entry, held, descriptor, began)
         exited = None
@@ -242,15 +244,15 @@ class Schedules:
             exited = self._exit_event(run, held.exit, words, ok=held.exit.code == 0, gone=held.gone)
         self.take(Held(entry.address, lane, run, began, held.started, exited, held.gone))
 
-    def _told(self, entry: wire.Entry, report: wire.Exited | wire.Gone, words: str, ok: bool) -> None:
+    def _told(self, entry: Entry, report: messages.Exited | messages.Gone, words: str, ok: bool) -> None:
         """Take the end of a run, once its reason is known."""
-        if isinstance(report, wire.Gone):
+        if isinstance(report, messages.Gone):
             self.take(Asked(entry.address, Gone(report.run)))
         else:
             event = self._exit_event(report.run, report.exit, words, ok=ok, gone=report.gone)
             self.take(Asked(entry.address, event))
 
-    def _exit_event(self, run: int, ended: wire.Exit, words: str, *, ok: bool, gone: bool) -> Exited:
+    def _exit_event(self, run: int, ended: messages.Exit, words: str, *, ok: bool, gone: bool) -> Exited:
         status = ended.code if ended.code >= 0 else _SIGNALLED - ended.code
         return Exited(run, ok, status, words, self._wall_of(ended.at), not gone, bool(ended.sent))
 
@@ -261,7 +263,7 @@ class Schedules:
     def _wall_of(self, monotonic: float) -> float:
         return self._shell.wall() - (self._shell.now() - monotonic)
 
-    def _entries_of_condition(self, address: str) -> wire.Entry:
+    def _entries_of_condition(self, address: str) -> Entry:
         return self.entry(schedule_of(address))._replace(address=address)
 
     def _occurrence_cause(self, address: str, run: int) -> tuple[int, str]:
@@ -318,11 +320,11 @@ class Schedules:
         address, lane, run = wish
         match wish:
             case Begin():
-                self._shell.send(wire.Spawn(address, lane, run))
+                self._shell.send(messages.Spawn(address, lane, run))
             case Halt():
-                self._shell.send(wire.Stop(address, lane, run))
+                self._shell.send(messages.Stop(address, lane, run))
             case Kill():
-                self._shell.send(wire.Kill(address, lane, run))
+                self._shell.send(messages.Kill(address, lane, run))
             case Forget():
                 self._runs.forget(self.entry(address), lane, run)
 

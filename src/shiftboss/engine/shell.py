@@ -12,11 +12,12 @@ from typing import Any
 
 from shiftboss.api.calls import Event
 from shiftboss.confine import usage
-from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.errors import HostError
 from shiftboss.core.exit_reason import Starved
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.alarm import Alarm
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
@@ -114,7 +115,7 @@ class RealShell:
 
     # ---- keeper
 
-    def send(self, request: wire.Request) -> None:  # noqa: D102
+    def send(self, request: messages.Request) -> None:  # noqa: D102
         assert self._link
         self._link.send(request)
 
@@ -129,38 +130,38 @@ class RealShell:
 
     # ---- output
 
-    def attach(self, entry: wire.Entry, process: int, run: int, descriptor: int) -> None:  # noqa: D102
+    def attach(self, entry: Entry, process: int, run: int, descriptor: int) -> None:  # noqa: D102
         if descriptor >= self._most_pipes:
             close_descriptor(descriptor)
             self._uncaptured += 1
             return
         self._capture.attach(entry.address, process, run, descriptor, *log_of(entry))
 
-    def finish(self, entry: wire.Entry, process: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
+    def finish(self, entry: Entry, process: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
         self._spawn(self._finish(entry.address, process, run, then))
 
-    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:  # noqa: D102
+    def begin_output(self, entry: Entry, lane: int, run: int, descriptor: int, line: str) -> None:  # noqa: D102
         if descriptor >= self._most_pipes:
             close_descriptor(descriptor)
             self._uncaptured += 1
             return
         self._output.begin(entry, lane, run, descriptor, line)
 
-    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:  # noqa: D102
+    def end_output(self, entry: Entry, lane: int, run: int, line: str) -> None:  # noqa: D102
         self._output.end(entry, lane, run, line)
 
     def tail_output(  # noqa: D102
-        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+        self, entry: Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
     ) -> None:
         self._output.tail(entry, lane, run, lines, then)
 
-    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
+    def finish_output(self, entry: Entry, lane: int, run: int, then: Callable[[], None]) -> None:  # noqa: D102
         self._output.finish(entry, run, lambda: self._finish(entry.address, lane, run, then))
 
     def tail(self, entry: str, lines: int, then: Callable[[list[str]], None]) -> None:  # noqa: D102
         self._spawn(self._tail(entry, lines, then))
 
-    def limits_changed(self, entries: list[wire.Entry]) -> None:  # noqa: D102
+    def limits_changed(self, entries: list[Entry]) -> None:  # noqa: D102
         self.users = {0: "root", **{entry.uid: entry.user for entry in entries}}
         self._capture.reload({entry.address: log_of(entry) for entry in entries})
 

@@ -5,10 +5,11 @@ from typing import Protocol
 
 from shiftboss.api.calls import Event
 from shiftboss.confine.usage import Usage
-from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.exit_reason import Starved
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 from shiftboss.engine.occurrences import Detail
 
@@ -38,7 +39,7 @@ class Shell(Protocol):
         """Return a random number in [0, 1)."""
         ...
 
-    def send(self, request: wire.Request) -> None:
+    def send(self, request: messages.Request) -> None:
         """Send a request to the keeper."""
         ...
 
@@ -58,29 +59,29 @@ class Shell(Protocol):
         """Take the listening socket for api clients; they are answered from `ready` on."""
         ...
 
-    def attach(self, entry: wire.Entry, process: int, run: int, descriptor: int) -> None:
+    def attach(self, entry: Entry, process: int, run: int, descriptor: int) -> None:
         """Capture the output that comes from this pipe; the descriptor is the shell's from now on."""
         ...
 
-    def finish(self, entry: wire.Entry, process: int, run: int, then: Callable[[], None]) -> None:
+    def finish(self, entry: Entry, process: int, run: int, then: Callable[[], None]) -> None:
         """Read what is left in the output pipe of a run that is gone, then let it go."""
         ...
 
-    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:
+    def begin_output(self, entry: Entry, lane: int, run: int, descriptor: int, line: str) -> None:
         """Write a line (none if empty) into a schedule's log, then capture the output of a run."""
         ...
 
-    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
+    def end_output(self, entry: Entry, lane: int, run: int, line: str) -> None:
         """Write a line behind everything that a run has written so far."""
         ...
 
     def tail_output(
-        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+        self, entry: Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
     ) -> None:
         """Hand over the last of what a run has written so far; none of it if the disk takes long."""
         ...
 
-    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
+    def finish_output(self, entry: Entry, lane: int, run: int, then: Callable[[], None]) -> None:
         """Read what is left of the output of a run, after all that was asked for it, then let it go."""
         ...
 
@@ -88,7 +89,7 @@ class Shell(Protocol):
         """Hand over the last lines of an entry's log; none of them if the disk takes long."""
         ...
 
-    def limits_changed(self, entries: list[wire.Entry]) -> None:
+    def limits_changed(self, entries: list[Entry]) -> None:
         """Take over the log policies of all entries."""
         ...
 

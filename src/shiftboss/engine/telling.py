@@ -11,8 +11,9 @@ from functools import partial
 from typing import NamedTuple
 
 from shiftboss.api.calls import Event
-from shiftboss.core import exit_reason, wire
+from shiftboss.core import exit_reason
 from shiftboss.core.lifecycle import RESTING, State
+from shiftboss.core.wire import messages
 from shiftboss.engine.fleet import Slot
 from shiftboss.engine.shell_port import Shell
 
@@ -25,7 +26,7 @@ _AT_ONCE = 64  # of the work that was put off, before messages get their turn ag
 class End(NamedTuple):
     """The end of a main program. `started`: monotonic; `asked`: somebody wanted it; `starved`: memory ran out."""
 
-    report: wire.Exited
+    report: messages.Exited
     started: float
     asked: bool
     starved: exit_reason.Starved | None = None
@@ -73,7 +74,7 @@ class Telling:
         """Tell that the process has changed its state."""
         self.in_order(slot, partial(self._change, slot, slot.process.state, slot.process.run))
 
-    def start(self, report: wire.Spawned) -> None:
+    def start(self, report: messages.Spawned) -> None:
         """Tell that a run lives."""
         event = Event(
             at=self.wall_of(report.started),
@@ -86,7 +87,7 @@ class Telling:
         )
         self.put_off(partial(self.event, event))
 
-    def failure(self, slot: Slot, report: wire.SpawnFailed) -> None:
+    def failure(self, slot: Slot, report: messages.SpawnFailed) -> None:
         """Tell that a start failed. Something missing is told once, however often it is looked for."""
         run: Run = (*slot.key, report.run)
         self._owed[run] = _Debt(slot, _STORED)
@@ -166,7 +167,7 @@ class Telling:
             waiter(slot)
         self._told_change(slot, state, run)
 
-    def _failure(self, slot: Slot, report: wire.SpawnFailed, at: float) -> None:
+    def _failure(self, slot: Slot, report: messages.SpawnFailed, at: float) -> None:
         reason = exit_reason.spawn_reason(report.step, report.errno, report.words)
         is_news = reason != slot.reason or not exit_reason.is_missing(report.step, report.errno)
         slot.reason, slot.ended_run = reason, report.run
@@ -237,7 +238,7 @@ class Telling:
         debt.left.discard(what)
         if not debt.left:
             del self._owed[run]
-            self._shell.send(wire.Forget(*run))
+            self._shell.send(messages.Forget(*run))
 
 
 def _reason(slot: Slot, end: End, lines: list[str], listener: str) -> str:

@@ -14,7 +14,8 @@ import struct
 import time
 from concurrent.futures import thread as _preloaded  # noqa: F401 -- imported lazily otherwise, when root is gone
 
-from shiftboss.core import access, wire
+from shiftboss.core import access
+from shiftboss.core.wire import messages
 from shiftboss.engine.callers import Callers
 from shiftboss.engine.capture import Capture
 from shiftboss.engine.database import Database, Memory
@@ -83,7 +84,7 @@ class Engine:
         )
         shell.on_room = lambda: loop.post(Missed())
         shell.connect(link, Timers(self._aio, lambda key, epoch: loop.post(Rang(key, epoch))))
-        link.send(wire.Sync())
+        link.send(messages.Sync())
         return loop
 
     def _callers(self) -> Callers:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import EngineFacts, EngineProcess, EngineSchedule, EngineUnit
-from shiftboss.core.wire import Entry, fingerprint, read_manifest
+from shiftboss.core.wire.entry import Entry, fingerprint
+from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.host.fake_faults import Faults
 from shiftboss.host.fake_files import FakeFiles
 from shiftboss.host.fake_supervisor import Script

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from shiftboss.confine.channel import Channel, Message
 from shiftboss.confine.loop import Loop
 from shiftboss.confine.resident import Resident
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.values import WireError
 
-Told = tuple[wire.Report, int] | None  # a message and its descriptor (-1: none)
+Told = tuple[messages.Report, int] | None  # a message and its descriptor (-1: none)
 Build = Callable[[], Told]
 _GRACE_SECONDS = 5.0
 
@@ -20,7 +21,7 @@ class Link:
     """The connection to the engine of the moment. `post` may be called at any time, connected or not."""
 
     def __init__(self, loop: Loop, engine: Resident) -> None:
-        self.on_request: Callable[[wire.Request], None] = lambda _: None
+        self.on_request: Callable[[messages.Request], None] = lambda _: None
         self.on_end: Callable[[], None] = lambda: None  # it has ended, after `end`
         self._loop, self._engine = loop, engine
         self._channel: Channel | None = None
@@ -53,16 +54,16 @@ class Link:
         return None
 
     def _connect(self, ours: socket.socket) -> None:
-        self._channel = Channel(self._loop, ours, wire.MAX_REQUEST, self._take, self._on_hung_up)
+        self._channel = Channel(self._loop, ours, codec.MAX_REQUEST, self._take, self._on_hung_up)
 
     def _take(self, raw: bytes) -> None:
         try:
-            request = wire.decode_request(raw)
-        except wire.WireError as error:
-            refused = wire.Refused(str(error))
+            request = codec.decode_request(raw)
+        except WireError as error:
+            refused = messages.Refused(str(error))
             self.post(("refused",), lambda: (refused, -1))
             return
-        if isinstance(request, wire.Sync) and self._channel:
+        if isinstance(request, messages.Sync) and self._channel:
             self._channel.drop_all()
             self._synced = self._engine.is_of_use = True
         self.on_request(request)
@@ -99,4 +100,4 @@ class Link:
 
 
 def _encoded(told: Told) -> Message:
-    return (wire.encode(told[0]), told[1]) if told else None
+    return (codec.encode(told[0]), told[1]) if told else None

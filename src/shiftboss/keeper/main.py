@@ -27,7 +27,8 @@ from shiftboss.confine.leftovers import Leftovers
 from shiftboss.confine.loop import HANDLED, Loop, say
 from shiftboss.confine.releases import Place, Releases
 from shiftboss.confine.resident import Resident
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import VERSION, without_secrets
 from shiftboss.keeper import manifest
 from shiftboss.keeper.link import Link, Told
 from shiftboss.keeper.runs import Runs
@@ -112,13 +113,13 @@ class Keeper:
 
     # ---- what the engine asks for
 
-    def _on_request(self, request: wire.Request) -> None:
+    def _on_request(self, request: messages.Request) -> None:
         match request:
-            case wire.Sync():
+            case messages.Sync():
                 self._tell_everything()
-            case wire.Reload():
+            case messages.Reload():
                 self._reload()
-            case wire.Shutdown():
+            case messages.Shutdown():
                 self._stop()
             case _:
                 self._runs.perform(request)
@@ -126,7 +127,7 @@ class Keeper:
     def _tell_everything(self) -> None:
         post, path = self._link.post, f"{self._options.run}/api.sock"
         known = (tuple(self._degraded), self._started, self._nursery.groups.holders())
-        hello = wire.Hello(wire.VERSION, self._instance, os.getpid(), path, *known)
+        hello = messages.Hello(VERSION, self._instance, os.getpid(), path, *known)
         post(("hello",), lambda: (hello, self._api.fileno()))
         self._tell_manifest()
         for project in self._releases.paths:
@@ -134,8 +135,8 @@ class Keeper:
         for key, run in self._runs.held.items():
             post(("held", *key), run.held)
         if self._stopping:
-            post(("stopping",), lambda: (wire.Stopping(), -1))
-        post(("synced",), lambda: (wire.Synced(), -1))
+            post(("stopping",), lambda: (messages.Stopping(), -1))
+        post(("synced",), lambda: (messages.Synced(), -1))
         if self._finishing:
             self._link.post_end()
 
@@ -151,15 +152,15 @@ class Keeper:
 
     def _offer(self, address: str) -> Told:
         entry = self._manifest.entries.get(address)
-        return (wire.Offer(self._manifest.serial, wire.without_secrets(entry)), -1) if entry else None
+        return (messages.Offer(self._manifest.serial, without_secrets(entry)), -1) if entry else None
 
     def _summary(self, base: int, removed: tuple[str, ...]) -> Told:
         now = self._manifest
-        return wire.Manifest(now.serial, len(now.entries), now.errors, base, removed), -1
+        return messages.Manifest(now.serial, len(now.entries), now.errors, base, removed), -1
 
     def _tell_release(self, project: str) -> None:
         paths = self._releases.paths
-        self._link.post(("release", project), lambda: (wire.Release(project, paths.get(project, "")), -1))
+        self._link.post(("release", project), lambda: (messages.Release(project, paths.get(project, "")), -1))
 
     def _reload(self) -> None:
         before = self._manifest
@@ -180,7 +181,7 @@ class Keeper:
         """Stop everything as its entry says; asked a second time, KILL."""
         startup.notify("STOPPING=1")
         again, self._stopping, self._runs.closed = self._stopping, True, True
-        self._link.post(("stopping",), lambda: (wire.Stopping(), -1))
+        self._link.post(("stopping",), lambda: (messages.Stopping(), -1))
         for run in self._runs.living():
             self._runs.kill(run) if again else self._runs.stop(run)
         self._check_done()

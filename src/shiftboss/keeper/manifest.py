@@ -5,7 +5,9 @@ import signal
 from typing import NamedTuple
 
 from shiftboss.confine.ownership import NotOursError, check_owner, read_ours
-from shiftboss.core.wire import MAX_MANIFEST, Entry, WireError, is_project, read_manifest
+from shiftboss.core.wire.entry import Entry, is_project
+from shiftboss.core.wire.manifest import MAX_MANIFEST, read_manifest
+from shiftboss.core.wire.values import WireError
 
 _SUFFIX = ".json"
 
@@ -13,7 +15,7 @@ _SUFFIX = ".json"
 class Manifest(NamedTuple):
     """Entries by address, and what is wrong by file name; `serial` grows at each reading.
 
-    An entry that says what it said before is the same object. `known`: see `wire.read_manifest`.
+    An entry that says what it said before is the same object. `known`: see `read_manifest`.
     """
 
     serial: int

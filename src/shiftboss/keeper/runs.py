@@ -13,7 +13,9 @@ from shiftboss.confine.groups import Bounds
 from shiftboss.confine.journal import Terms
 from shiftboss.confine.loop import Loop, say
 from shiftboss.confine.program import Program, read_result
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Confinement, Entry
+from shiftboss.core.wire.values import WireError
 from shiftboss.keeper.link import Build, Told
 from shiftboss.keeper.manifest import EMPTY, check_signal
 
@@ -29,14 +31,14 @@ class Run:
     """One start of one process; `child` None: it could not even be forked."""
 
     def __init__(
-        self, key: Key, entry: wire.Entry, child: Child | None, failure: wire.SpawnFailed | None
+        self, key: Key, entry: Entry, child: Child | None, failure: messages.SpawnFailed | None
     ) -> None:
         self.key, self.child, self.failure = key, child, failure
         self.revision, self.terms = entry.revision, entry.stop
         self.started = time.monotonic()
         self.told, self.release, self.sent = b"", "", ""
         self.notes: tuple[str, ...] = ()
-        self.exit: wire.Exit | None = None
+        self.exit: messages.Exit | None = None
         self.starting = child is not None  # between fork and exec
         self.gone = child is None
         self.patience = (
@@ -46,7 +48,9 @@ class Run:
 
     def spawned(self) -> Told:
         """Return the message about its start; nothing if it is forgotten (its descriptor is another's by now)."""
-        return None if self.dropped or not self.child else (wire.Spawned(*self._known()), self.child.output)
+        return (
+            None if self.dropped or not self.child else (messages.Spawned(*self._known()), self.child.output)
+        )
 
     def held(self) -> Told:
         """Return all that the engine must know of this run; nothing while it is between fork and exec."""
@@ -54,7 +58,7 @@ class Run:
             return (self.failure, -1) if self.gone else None
         if self.starting or self.dropped or not self.child:
             return None
-        return wire.Held(*self._known(), self.stopping, self.exit, self.gone), self.child.output
+        return messages.Held(*self._known(), self.stopping, self.exit, self.gone), self.child.output
 
     def _known(self) -> tuple[str, int, int, int, float, str, str, str, tuple[str, ...], tuple[str, ...]]:
         assert self.child
@@ -93,20 +97,20 @@ class Runs:
         """Return the runs of which something lives."""
         return [run for run in self.held.values() if not run.gone]
 
-    def perform(self, request: wire.Spawn | wire.Signal | wire.Stop | wire.Kill | wire.Forget) -> None:
+    def perform(self, request: messages.OfRun) -> None:
         """Do what the engine asks for."""
         key: Key = (request.entry, request.process, request.run)
         run = self.held.get(key)
-        if isinstance(request, wire.Spawn):
+        if isinstance(request, messages.Spawn):
             self._spawn(key, run)
-        elif isinstance(request, wire.Forget):
+        elif isinstance(request, messages.Forget):
             self._forget(run)
         elif run is None or run.gone:
-            self._post(("gone", *key), lambda: (wire.Gone(*key), -1))
-        elif isinstance(request, wire.Signal):
+            self._post(("gone", *key), lambda: (messages.Gone(*key), -1))
+        elif isinstance(request, messages.Signal):
             self._signal(run, request.signal, request.scope)
         else:
-            (self.stop if isinstance(request, wire.Stop) else self.kill)(run)
+            (self.stop if isinstance(request, messages.Stop) else self.kill)(run)
 
     # ---- start
 
@@ -117,12 +121,12 @@ class Runs:
         if run:
             self._post(("held", *key), run.held)
         elif entry is None or refusal:
-            failed = wire.SpawnFailed(*key, *(refusal or ("unknown", 0, "")))
+            failed = messages.SpawnFailed(*key, *(refusal or ("unknown", 0, "")))
             self._post(("refusal", *key), lambda: (failed, -1))
         else:
             self._start(key, entry)
 
-    def _refusal(self, key: Key, entry: wire.Entry | None) -> tuple[wire.Step, int, str] | None:
+    def _refusal(self, key: Key, entry: Entry | None) -> tuple[messages.Step, int, str] | None:
         address, process, _ = key
         if self.closed:
             return "stopping", 0, "the server is stopping"
@@ -133,11 +137,11 @@ class Runs:
         earlier = self._slots.get(key[:2], [])
         if any(not run.gone for run in earlier):
             return "busy", errno.EBUSY, f"an earlier run of {address}:{process} has not ended"
-        if len(earlier) >= wire.MAX_UNFORGOTTEN:
+        if len(earlier) >= messages.MAX_UNFORGOTTEN:
             return "busy", errno.EBUSY, f"too many runs of {address}:{process} are not forgotten"
         return None
 
-    def _start(self, key: Key, entry: wire.Entry) -> None:
+    def _start(self, key: Key, entry: Entry) -> None:
         mark = f"{self._instance}/{key[0]}/{key[1]}/{key[2]}"
         program = program_of(entry, {"NOFILE": self._files})
         try:
@@ -145,7 +149,7 @@ class Runs:
             child = self._nursery.start(slot_of(key[:2]), key[2], mark, program, terms, bounds)
         except NoRoomError as error:
             words = f"cannot start {key[0]}:{key[1]}: {error.strerror}"
-            failure = wire.SpawnFailed(*key, wire.step_of(error.step), error.errno or 0, words)
+            failure = messages.SpawnFailed(*key, messages.step_of(error.step), error.errno or 0, words)
             run = self._keep(Run(key, entry, None, failure))
             self._post(("held", *key), run.held)
             return
@@ -174,18 +178,18 @@ class Runs:
             run.started, run.release, run.notes = time.monotonic(), result.release, result.words
             self._post(("spawned", *run.key), run.spawned)
         elif result:
-            step, words = wire.step_of(result.step), " ".join(result.words)
-            run.failure = wire.SpawnFailed(*run.key, step, result.number, words)
+            step, words = messages.step_of(result.step), " ".join(result.words)
+            run.failure = messages.SpawnFailed(*run.key, step, result.number, words)
         else:
-            run.failure = wire.SpawnFailed(*run.key, "stopped", 0, "stopped before it could start")
+            run.failure = messages.SpawnFailed(*run.key, "stopped", 0, "stopped before it could start")
 
     # ---- signals
 
     def _signal(self, run: Run, name: str, scope: str) -> None:
         try:
             check_signal(name)
-        except wire.WireError as error:
-            refused = wire.Refused(f"{run.key[0]}:{run.key[1]}: {error}")
+        except WireError as error:
+            refused = messages.Refused(f"{run.key[0]}:{run.key[1]}: {error}")
             self._post(("refused",), lambda: (refused, -1))
         else:
             self._send(run, name, scope)
@@ -238,7 +242,7 @@ class Runs:
             self._finish_start(run, child)
         code, core, memory = os.waitstatus_to_exitcode(status), os.WCOREDUMP(status), usage.ru_maxrss * 1024
         now, sent = time.monotonic(), run.sent
-        run.exit = wire.Exit(code, now, sent, core, usage.ru_utime, usage.ru_stime, memory)
+        run.exit = messages.Exit(code, now, sent, core, usage.ru_utime, usage.ru_stime, memory)
         self._ended.append(run)
 
     def after_reaping(self) -> None:
@@ -257,7 +261,7 @@ class Runs:
             self._post(("held", *run.key), run.held)
         elif run.child and (ended := run.exit):
             run.gone = run.child.scope.is_empty()
-            self._post(("exited", *run.key), lambda: (wire.Exited(*run.key, ended, run.gone), -1))
+            self._post(("exited", *run.key), lambda: (messages.Exited(*run.key, ended, run.gone), -1))
         if run.gone:
             self._finish(run)
             return
@@ -275,7 +279,7 @@ class Runs:
     def _look(self, run: Run) -> None:
         if run in self._lingering and run.child and run.child.scope.is_empty():
             run.gone = True
-            self._post(("gone", *run.key), lambda: (wire.Gone(*run.key), -1))
+            self._post(("gone", *run.key), lambda: (messages.Gone(*run.key), -1))
             self._finish(run)
 
     def _finish(self, run: Run) -> None:
@@ -317,13 +321,13 @@ def slot_of(key: tuple[str, int]) -> Slot:
     return project, f"{unit}.{key[1]}"
 
 
-def bounds_of(confinement: wire.Confinement) -> Bounds:
+def bounds_of(confinement: Confinement) -> Bounds:
     """Return the values for the cgroups of an entry and of its project."""
     own, budget = (confinement.v2, confinement.v1), (confinement.budget_v2, confinement.budget_v1)
     return Bounds(own, budget)
 
 
-def program_of(entry: wire.Entry, rlimits: dict[str, tuple[int, int]]) -> Program:
+def program_of(entry: Entry, rlimits: dict[str, tuple[int, int]]) -> Program:
     """Return the program of an entry; `rlimits` are those it does not set itself."""
     return Program(
         argv=entry.argv,

@@ -1,4 +1,4 @@
-"""Reads what to launch: one entry of a root-owned `<project>.json`, the manifest's format (core/wire.py).
+"""Reads what to launch: one entry of a root-owned `<project>.json`, the manifest's format (core/wire/manifest.py).
 
 Plain classes and a bare JSON scanner: `json` and `typing` would double the time of a start.
 """
@@ -44,7 +44,7 @@ def _is_name(name: str) -> bool:
 
 
 class Fallback:
-    """What is done for a limit without its cgroup controller (core/wire.py)."""
+    """What is done for a limit without its cgroup controller (core/wire/entry.py)."""
 
     def __init__(self, row: Table) -> None:
         self.controller, self.words = _text(row, "controller"), _text(row, "words")
@@ -52,7 +52,7 @@ class Fallback:
 
 
 class Order:
-    """One entry; the fields are those of core/wire.py. The file is root's: what is checked here are mistakes."""
+    """One entry; the fields are those of core/wire/entry.py. The file is root's: what is checked here are mistakes."""
 
     def __init__(self, row: Table) -> None:
         self.argv = _texts(row, "argv")

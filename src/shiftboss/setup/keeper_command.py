@@ -26,5 +26,5 @@ def own_python(site: Site) -> str:
 
 def keeper_digest() -> str:
     """Return a hash of the code that the keeper consists of: while it stays, an upgrade need not end the keeper."""
-    parts = ("keeper", "confine", "core/wire.py", "core/wire_json.py")
+    parts = ("keeper", "confine", "core/wire")
     return own_code.digest(f"{_PACKAGE}/{part}" for part in parts)

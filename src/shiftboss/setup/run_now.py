@@ -7,7 +7,7 @@ from shiftboss.backends.launch_orders import launch_command, orders_directory
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.facts import Finished, SpooledRun
 from shiftboss.core.spec import Schedule, Site
-from shiftboss.core.wire import read_manifest
+from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.host.machine import Machine
 from shiftboss.setup.following import FollowedFile
 from shiftboss.setup.spool import spooled_runs

@@ -64,6 +64,13 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def past(name: str, due: str, rows: dict[str, Outcomes]) -> Leg:
+    """Return the leg from a moment before a time to a moment after it."""
+    at = datetime.fromisoformat(due)
+    before, after = at - timedelta(seconds=1.5), at + timedelta(seconds=1)
+    return Leg(name, at=before.isoformat(), until=after.isoformat(), rows=rows)
+
+
 def times(first: str, last: str, outcome: str, minutes: int = 60) -> Outcomes:
     """Return the times from first to last, by default each full hour, all with one outcome."""
     found, at = {}, datetime.fromisoformat(first)
@@ -108,16 +115,14 @@ HOURS = (
         },
     ),
     Leg("an hour back", step=-HOUR),
-    Leg(
+    past(
         "its fixed time comes again",
-        at="2027-01-13T03:29:58.500+02:00",
-        until="2027-01-13T03:30:01+02:00",
+        "2027-01-13T03:30+02:00",
         rows={"thirds": {"2027-01-13T03:20+02:00": "missed"}},
     ),
-    Leg(
+    past(
         "its full hour comes again",
-        at="2027-01-13T03:59:58.500+02:00",
-        until="2027-01-13T04:00:01+02:00",
+        "2027-01-13T04:00+02:00",
         rows={
             "hourly": {"2027-01-13T04:00+02:00": "ran"},
             "thirds": {"2027-01-13T03:40+02:00": "missed"},
@@ -137,10 +142,9 @@ DAYS = (
         },
     ),
     Leg("a day back", step=-DAY),
-    Leg(
+    past(
         "the day comes again",
-        at="2027-01-13T04:59:58.500+02:00",
-        until="2027-01-13T05:00:01+02:00",
+        "2027-01-13T05:00+02:00",
         rows={"hourly": {"2027-01-13T05:00+02:00": "ran"}},
     ),
 )
@@ -161,10 +165,9 @@ SPRING = (
     ),
     Leg("an hour back", step=-HOUR),
     Leg("a day back", step=-DAY),
-    Leg(
+    past(
         "to the change",
-        at="2027-03-28T02:59:58.500+02:00",
-        until="2027-03-28T04:00:01+03:00",
+        "2027-03-28T04:00+03:00",
         rows={
             "daily": {"2027-03-27T03:30+02:00": "ran", "2027-03-28T04:00+03:00": "ran"},
             "hourly": times("2027-03-27T04:00+02:00", "2027-03-28T02:00+02:00", "missed")
@@ -172,10 +175,9 @@ SPRING = (
             "thirds": times("2027-03-27T03:20+02:00", "2027-03-27T03:40+02:00", "missed", 20),
         },
     ),
-    Leg(
+    past(
         "the day after, which tells what the change took",
-        at="2027-03-29T02:59:58.500+03:00",
-        until="2027-03-29T03:00:01+03:00",
+        "2027-03-29T03:00+03:00",
         rows={
             "hourly": times("2027-03-28T05:00+03:00", "2027-03-29T02:00+03:00", "missed")
             | {"2027-03-29T03:00+03:00": "ran"},
@@ -187,10 +189,9 @@ SPRING = (
 # 04:00 becomes 03:00 on 31 October 2027, which is 01:00 UTC
 AUTUMN = (
     Leg("to the autumn", at="2027-10-31T03:22+03:00", rows=None),
-    Leg(
+    past(
         "its fixed time, for the first time",
-        at="2027-10-31T03:29:58.500+03:00",
-        until="2027-10-31T03:30:01+03:00",
+        "2027-10-31T03:30+03:00",
         rows={"daily": {"2027-10-31T03:30+03:00": "ran"}},
     ),
     Leg(
@@ -206,25 +207,22 @@ AUTUMN = (
         },
     ),
     Leg("an hour back, over the change", step=-HOUR),
-    Leg(
+    past(
         "through the change",
-        at="2027-10-31T03:59:58.500+03:00",
-        until="2027-10-31T03:00:01+02:00",
+        "2027-10-31T03:00+02:00",
         rows={
             "hourly": {"2027-10-31T03:00+02:00": "ran"},
             "thirds": {"2027-10-31T03:40+03:00": "missed", "2027-10-31T03:00+02:00": "ran"},
         },
     ),
-    Leg(
+    past(
         "its fixed time comes again",
-        at="2027-10-31T03:29:58.500+02:00",
-        until="2027-10-31T03:30:01+02:00",
+        "2027-10-31T03:30+02:00",
         rows={"thirds": {"2027-10-31T03:20+02:00": "missed"}},
     ),
-    Leg(
+    past(
         "the day after, which tells what the change took",
-        at="2027-11-01T03:29:58.500+02:00",
-        until="2027-11-01T03:30:01+02:00",
+        "2027-11-01T03:30+02:00",
         rows={
             "daily": {"2027-10-31T03:00+02:00": "skipped", "2027-11-01T03:30+02:00": "ran"},
             "hourly": times("2027-10-31T04:00+02:00", "2027-11-01T03:00+02:00", "missed"),

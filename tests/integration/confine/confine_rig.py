@@ -20,9 +20,10 @@ from typing import Any
 
 from shiftboss.confine import cgroup, limits
 from shiftboss.confine.limits import LAUNCHER_TREE as TREE
-from shiftboss.core import wire
 from shiftboss.core.isolation import confined
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker
+from shiftboss.core.wire.entry import Entry, with_revision
+from shiftboss.core.wire.manifest import manifest_text
 
 MAIN = Path(__file__).resolve().parents[3] / "src/shiftboss/launcher/main.py"
 PYTHON = "/usr/bin/python3"  # another user may not get into the tests' own
@@ -39,10 +40,10 @@ class World:
     victim: Project
     site: Site
 
-    def entry(self, *argv: str, unit: str = "queue", **fields: Any) -> wire.Entry:
+    def entry(self, *argv: str, unit: str = "queue", **fields: Any) -> Entry:
         """Return an entry of my project without limits and isolation."""
         account = self.mine.account
-        plain = wire.Entry(
+        plain = Entry(
             address=f"{self.mine.name}/{unit}",
             argv=argv,
             user=account.name,
@@ -55,9 +56,7 @@ class World:
         )
         return plain._replace(**fields)
 
-    def confined(
-        self, *argv: str, unit: str = "queue", bounds: Limits | None = None, **asked: Any
-    ) -> wire.Entry:
+    def confined(self, *argv: str, unit: str = "queue", bounds: Limits | None = None, **asked: Any) -> Entry:
         """Return an entry with limits and isolation (`level`, `no_new_privs`, `private_network`)."""
         wished = Worker(
             self.mine,
@@ -70,12 +69,12 @@ class World:
         )
         return confined(self.entry(*argv, unit=unit), wished, self.site, "none", watched=False)
 
-    def order(self, *entries: wire.Entry) -> Path:
+    def order(self, *entries: Entry) -> Path:
         """Write what may be launched; return the directory."""
         directory = self.top / "orders"
         directory.mkdir(exist_ok=True)
-        rows = tuple(map(wire.with_revision, entries))
-        (directory / f"{self.mine.name}.json").write_text(wire.manifest_text(self.mine.name, rows))
+        rows = tuple(map(with_revision, entries))
+        (directory / f"{self.mine.name}.json").write_text(manifest_text(self.mine.name, rows))
         return directory
 
     def command(self, address: str = "", *, before: tuple[str, ...] = ()) -> list[str]:
@@ -84,14 +83,14 @@ class World:
         shown = address or f"{self.mine.name}/queue:1"
         return [*before, PYTHON, "-I", "-S", str(MAIN), "--orders", orders, shown]
 
-    def start(self, *entries: wire.Entry, process: int = 1, unit: str = "queue") -> "subprocess.Popen[bytes]":
+    def start(self, *entries: Entry, process: int = 1, unit: str = "queue") -> "subprocess.Popen[bytes]":
         """Launch a process of a unit in the background; `process` 0 is a run without a number."""
         self.order(*entries)
         number = f":{process}" if process else ""
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(self.command(f"{self.mine.name}/{unit}{number}"), **pipes)
 
-    def run(self, entry: wire.Entry, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    def run(self, entry: Entry, **options: Any) -> "subprocess.CompletedProcess[bytes]":
         """Launch process 1 and wait for its end."""
         self.order(entry)
         command = self.command(**options)

@@ -11,11 +11,11 @@ from typing import Any
 from confine_rig import DEADLINE, World, world
 
 from shiftboss.backends.launch_pauses import paused_text
-from shiftboss.core import wire
+from shiftboss.core import run_policy
 from shiftboss.core.facts import Launcher, SpooledRun
-from shiftboss.core.run_policy import Policy
 from shiftboss.core.spec import Schedule
 from shiftboss.core.spool import read_spool
+from shiftboss.core.wire.entry import Policy, StopTerms
 from shiftboss.launcher.run import started
 
 UNIT = "job"
@@ -39,9 +39,9 @@ class Cron:
     ) -> None:
         """Say what is to run, confined as this cron is (`confinement`: limits and isolation)."""
         options = {"overlap": overlap, "timeout_seconds": timeout, "keeps_output": keep}
-        policy = wire.Policy(kind="schedule", log_path=str(self.log), options=options)
+        policy = Policy(kind="schedule", log_path=str(self.log), options=options)
         entry = self.made.confined(*argv, unit=UNIT, **self.confinement)
-        self.made.order(entry._replace(stop=wire.StopTerms(wait_seconds=stop), policy=policy))
+        self.made.order(entry._replace(stop=StopTerms(wait_seconds=stop), policy=policy))
 
     def pause(self, who: str, unit: str = UNIT) -> None:
         """Pause it, as `shiftboss pause` does."""
@@ -72,7 +72,13 @@ class Cron:
         path = self.spool / self.made.mine.name / UNIT
         text = path.read_text() if path.exists() else ""
         schedule = Schedule(
-            self.made.mine, UNIT, "custom", "cron", "* * * * *", ("x",), policy=Policy(asks_inside=inside)
+            self.made.mine,
+            UNIT,
+            "custom",
+            "cron",
+            "* * * * *",
+            ("x",),
+            policy=run_policy.Policy(asks_inside=inside),
         )
         return read_spool(text, schedule, lives)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from confine_rig import DEADLINE, World, world
 
-from shiftboss.core import wire
 from shiftboss.core.spec import Limits
+from shiftboss.core.wire.entry import Confinement
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
 
@@ -43,7 +43,7 @@ def launch(made: World, *arguments: str) -> tuple[int, str]:
         ({"directory": "/root"}, 125, "cannot enter /root: "),
         ({"env_file": "/etc/shadow"}, 125, "cannot read /etc/shadow: Permission denied"),
         ({"rlimits": {"BOGUS": (1, 1)}}, 125, "cannot set the limit BOGUS: this system has none"),
-        ({"confinement": wire.Confinement(steps=(("fly",),))}, 125, "cannot isolate: there is no step fly"),
+        ({"confinement": Confinement(steps=(("fly",),))}, 125, "cannot isolate: there is no step fly"),
     ],
 )
 def test_what_cannot_be_started_is_said_on_one_line(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from confine_rig import DEADLINE, PYTHON, World, world
+from hungry import EAT, FORK, MIB, SPIN
 from tests.waiting import wait_until
 
 from shiftboss.confine import limits
@@ -15,24 +16,6 @@ from shiftboss.confine.usage import read_killed, read_usage
 from shiftboss.core.spec import Limits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(3 * DEADLINE)]
-MIB = 1 << 20
-EAT = "x = []\nwhile True: x.append(bytearray(1 << 20))"
-SPIN = "while True: pass"
-FORK = """
-import os, time
-children = 0
-while True:
-    try:
-        pid = os.fork()
-    except BlockingIOError:
-        break
-    if pid == 0:
-        time.sleep(60)
-        os._exit(0)
-    children += 1
-print(children, flush=True)
-time.sleep(60)
-"""
 BOMB = """
 import os
 while True:

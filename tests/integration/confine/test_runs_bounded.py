@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from confine_rig import DEADLINE, PYTHON
+from hungry import EAT, FORK, MIB, SPIN
 from runs_rig import UNIT, Cron, cron_runs
 from tests.waiting import wait_until
 
@@ -17,24 +18,6 @@ from shiftboss.confine.usage import read_usage
 from shiftboss.core.spec import Limits
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(60)]
-MIB = 1 << 20
-EAT = "x = []\nwhile True: x.append(bytearray(1 << 20))"
-SPIN = "while True: pass"
-FORK = """
-import os, time
-children = 0
-while True:
-    try:
-        pid = os.fork()
-    except BlockingIOError:
-        break
-    if pid == 0:
-        time.sleep(60)
-        os._exit(0)
-    children += 1
-print(children, flush=True)
-time.sleep(60)
-"""
 LOOK = """
 import json, os, sys
 root, log, projects = sys.argv[1:]

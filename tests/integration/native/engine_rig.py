@@ -15,10 +15,11 @@ from keeper_rig import SOURCE, Rig, lives, marked, until
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client
-from shiftboss.core import wire
+from shiftboss.core import run_policy
 from shiftboss.core.errors import HostError
-from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_entry import LANES, SCHEDULE, Options, Times, condition_of
+from shiftboss.core.wire.entry import Entry, Policy
+from shiftboss.core.wire.manifest import manifest_text
 from shiftboss.host.engine_account import engine_identity
 
 ENGINE = (
@@ -47,7 +48,7 @@ class EngineRig(Rig):
         self.expects_errors = False  # of the engine, in its log
         self.killed = 0  # the last engine that was
 
-    def worker(self, name: str = "queue", *argv: str, processes: int = 1, **fields: Any) -> wire.Entry:
+    def worker(self, name: str = "queue", *argv: str, processes: int = 1, **fields: Any) -> Entry:
         """Return an entry; `policy_…` goes to its policy."""
         policy = {k.removeprefix("policy_"): fields.pop(k) for k in [*fields] if k.startswith("policy_")}
         policy.setdefault("log_path", str(self.logs / f"{name}.log"))
@@ -55,7 +56,7 @@ class EngineRig(Rig):
         return self.entry(
             *(argv or ("/bin/sleep", "100000")),
             address=f"app/{name}",
-            policy=wire.Policy(processes=processes, **policy),
+            policy=Policy(processes=processes, **policy),
             **fields,
         )
 
@@ -66,12 +67,12 @@ class EngineRig(Rig):
         only_if: tuple[str, ...] = (),
         times: Times = EACH_SECOND,
         **policy: Any,
-    ) -> tuple[wire.Entry, ...]:
+    ) -> tuple[Entry, ...]:
         """Return the entries of a schedule: its own, and that of its condition if it has one."""
-        wishes = Policy(only_if=bool(only_if), **policy)
+        wishes = run_policy.Policy(only_if=bool(only_if), **policy)
         options = msgspec.to_builtins(Options(times, wishes))
         log = str(self.logs / f"{name}.log")
-        terms = wire.Policy(kind=SCHEDULE, processes=0, log_path=log, options=options)
+        terms = Policy(kind=SCHEDULE, processes=0, log_path=log, options=options)
         address = f"app/{name}"
         own = self.entry(*argv, address=address, policy=terms, processes_max=LANES, wait=wishes.stop_seconds)
         if not only_if:
@@ -100,7 +101,7 @@ class EngineRig(Rig):
         """Return the outcomes so far, oldest first."""
         return [each.outcome for each in self.occurrences(target) if each.outcome]
 
-    def launch(self, *entries: wire.Entry, **options: Any) -> "EngineRig":
+    def launch(self, *entries: Entry, **options: Any) -> "EngineRig":
         """Write the manifest and start keeper and engine."""
         self.write_all(*entries)
         return self.launch_written(**options)
@@ -110,10 +111,10 @@ class EngineRig(Rig):
         self.start(*ENGINE, "--state", str(self.engine_state), **options)
         return self
 
-    def write_all(self, *entries: wire.Entry) -> None:
+    def write_all(self, *entries: Entry) -> None:
         """Write the manifest of project app, also an empty one."""
         path = self.manifest / "app.json"
-        path.write_text(wire.manifest_text("app", entries))
+        path.write_text(manifest_text("app", entries))
         path.chmod(0o600)
         self.own(self.manifest)
 

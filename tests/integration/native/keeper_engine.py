@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 sys.path.insert(0, sys.argv[1])
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.entry import MAX_MESSAGE
 
 DIRECTORY = Path(sys.argv[2])
 Slot = tuple[str, int]
@@ -32,27 +33,27 @@ class Engine:
         self.poll = select.poll()
         self.poll.register(keeper, select.POLLIN)
 
-    def send(self, request: wire.Request) -> None:
+    def send(self, request: messages.Request) -> None:
         with contextlib.suppress(OSError):  # the end of file comes next
-            self.keeper.send(wire.encode(request))
+            self.keeper.send(codec.encode(request))
 
     def take(self) -> None:
-        raw, descriptors, _, _ = socket.recv_fds(self.keeper, wire.MAX_MESSAGE, 1)
+        raw, descriptors, _, _ = socket.recv_fds(self.keeper, MAX_MESSAGE, 1)
         if not raw:
             self.end()
-        report = wire.decode_report(raw)
-        if isinstance(report, wire.SpawnFailed | wire.Exited | wire.Gone):
+        report = codec.decode_report(raw)
+        if isinstance(report, messages.SpawnFailed | messages.Exited | messages.Gone):
             self.over(report)
             return
         match report:
-            case wire.Offer(_, entry):
+            case messages.Offer(_, entry):
                 slots = ((entry.address, process) for process in range(1, entry.processes_max + 1))
                 self.wanted |= {slot: 0 for slot in slots if slot not in self.wanted}
-            case wire.Spawned() | wire.Held():
+            case messages.Spawned() | messages.Held():
                 self.hold(report, descriptors)
-            case wire.Stopping():
+            case messages.Stopping():
                 self.stopping = True
-            case wire.Synced():
+            case messages.Synced():
                 self.start()
             case _:
                 for descriptor in descriptors:
@@ -66,21 +67,21 @@ class Engine:
     def start(self) -> None:
         for slot, run in self.wanted.items():
             if not run:
-                self.send(wire.Spawn(*slot, self.next_run(slot)))
+                self.send(messages.Spawn(*slot, self.next_run(slot)))
 
-    def over(self, report: wire.SpawnFailed | wire.Exited | wire.Gone) -> None:
+    def over(self, report: messages.SpawnFailed | messages.Exited | messages.Gone) -> None:
         key = (report.entry, report.process, report.run)
         match report:
-            case wire.Exited(exit=ended, gone=gone):
+            case messages.Exited(exit=ended, gone=gone):
                 self.ended(key, ended.code, gone)
-            case wire.SpawnFailed(step=step, words=words):
+            case messages.SpawnFailed(step=step, words=words):
                 if step not in ("busy", "stopping"):
                     self.note(key, words)
                 self.again(key)
-            case wire.Gone():
+            case messages.Gone():
                 self.again(key)
 
-    def hold(self, report: wire.Spawned | wire.Held, descriptors: list[int]) -> None:
+    def hold(self, report: messages.Spawned | messages.Held, descriptors: list[int]) -> None:
         key = (report.entry, report.process, report.run)
         self.wanted[key[:2]] = max(report.run, self.wanted.get(key[:2], 0))
         if key in self.outputs:
@@ -90,7 +91,7 @@ class Engine:
             os.lseek(file, 0, os.SEEK_END)
             self.outputs[key] = descriptors[0]
             self.pipes[descriptors[0]] = file
-        if isinstance(report, wire.Held) and report.exit:
+        if isinstance(report, messages.Held) and report.exit:
             self.ended(key, report.exit.code, report.gone)
 
     def drain(self) -> None:
@@ -110,7 +111,7 @@ class Engine:
         if gone:
             self.again(key)
         else:
-            self.send(wire.Kill(*key))
+            self.send(messages.Kill(*key))
 
     def note(self, key: tuple[str, int, int], words: str) -> None:
         line = f"{key[1]} {key[2]} {words}"
@@ -125,13 +126,13 @@ class Engine:
     def again(self, key: tuple[str, int, int]) -> None:
         while self.outputs.get(key) in self.pipes:
             self.drain()
-        self.send(wire.Forget(*key))
+        self.send(messages.Forget(*key))
         if not self.stopping and key[2] >= self.wanted.get(key[:2], 0):
             self.wanted[key[:2]] = run = self.next_run(key[:2])
-            self.send(wire.Spawn(*key[:2], run))
+            self.send(messages.Spawn(*key[:2], run))
 
     def run(self) -> None:
-        self.send(wire.Sync())
+        self.send(messages.Sync())
         while True:
             for _ in self.poll.poll(8):
                 self.take()

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shiftboss.confine import cgroup
-from shiftboss.core import wire
+from shiftboss.confine.program import MARK
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.entry import MAX_MESSAGE, Entry, StopTerms, with_revision
+from shiftboss.core.wire.manifest import manifest_text
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "src"
@@ -65,7 +68,7 @@ def marked(instance: str, part: str = "/") -> dict[int, str]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                mark = environment_of(int(name)).get(wire.MARK, "")
+                mark = environment_of(int(name)).get(MARK, "")
                 if mark.startswith(f"{instance}/") and part in mark and lives(int(name)):
                     found[int(name)] = mark
     return found
@@ -81,9 +84,9 @@ class Engine:
         ] = []  # reports with descriptors (-1: none) that were not asked for yet
         self.all: list[Any] = []
 
-    def send(self, request: wire.Request | bytes) -> None:
+    def send(self, request: messages.Request | bytes) -> None:
         """Send a request, or raw bytes."""
-        raw = request if isinstance(request, bytes) else wire.encode(request)
+        raw = request if isinstance(request, bytes) else codec.encode(request)
         end = time.monotonic() + DEADLINE
         while True:
             try:
@@ -99,13 +102,13 @@ class Engine:
         if not select.select([self.socket], [], [], seconds)[0]:
             return False
         try:
-            raw, descriptors, flags, _ = socket.recv_fds(self.socket, wire.MAX_MESSAGE, 4)
+            raw, descriptors, flags, _ = socket.recv_fds(self.socket, MAX_MESSAGE, 4)
         except ConnectionResetError:
             return False
         assert not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
         if not raw:
             return False
-        report = wire.decode_report(raw)
+        report = codec.decode_report(raw)
         self.all.append(report)
         self.seen.append((report, descriptors[0] if descriptors else -1))
         return True
@@ -134,23 +137,25 @@ class Engine:
 
     def sync(self) -> list[Any]:
         """Ask for everything; return all reports of the answer. Descriptors of runs stay in `seen`."""
-        self.send(wire.Sync())
+        self.send(messages.Sync())
         start = len(self.all)
-        self.expect(wire.Synced)
+        self.expect(messages.Synced)
         return self.all[start:]
 
-    def spawn(self, entry: str = "app/worker", process: int = 1, run: int = 1) -> tuple[wire.Spawned, int]:
+    def spawn(
+        self, entry: str = "app/worker", process: int = 1, run: int = 1
+    ) -> tuple[messages.Spawned, int]:
         """Start a run; return the report and its output pipe."""
-        self.send(wire.Spawn(entry, process, run))
-        return self.expect_with_fd(wire.Spawned, entry=entry, process=process, run=run)
+        self.send(messages.Spawn(entry, process, run))
+        return self.expect_with_fd(messages.Spawned, entry=entry, process=process, run=run)
 
-    def end(self, *key: Any) -> wire.Exit:
+    def end(self, *key: Any) -> messages.Exit:
         """Kill a run, wait for its end, forget it; return how it ended."""
-        self.send(wire.Kill(*key))
-        exited = self.expect(wire.Exited, entry=key[0], process=key[1], run=key[2])
+        self.send(messages.Kill(*key))
+        exited = self.expect(messages.Exited, entry=key[0], process=key[1], run=key[2])
         if not exited.gone:
-            self.expect(wire.Gone, entry=key[0], process=key[1], run=key[2])
-        self.send(wire.Forget(*key))
+            self.expect(messages.Gone, entry=key[0], process=key[1], run=key[2])
+        self.send(messages.Forget(*key))
         return exited.exit
 
     def close(self) -> None:
@@ -201,14 +206,7 @@ class Rig:
         self.source, self.relay = SOURCE, RELAY
         if user:  # who cannot enter our checkout gets a copy of what a keeper needs
             self.source, self.relay = directory / "src", Path(shutil.copy(RELAY, directory))
-            for room in (
-                "confine",
-                "keeper",
-                "core/wire.py",
-                "core/wire_json.py",
-                "core/__init__.py",
-                "__init__.py",
-            ):
+            for room in ("confine", "keeper", "core/wire", "core/__init__.py", "__init__.py"):
                 _copy(SOURCE / "shiftboss" / room, self.source / "shiftboss" / room)
         self.own(directory)
         self.process: subprocess.Popen[bytes] | None = None
@@ -224,10 +222,10 @@ class Rig:
             for each in (path, *path.rglob("*")):
                 os.chown(each, self.account.pw_uid, self.account.pw_gid, follow_symlinks=False)
 
-    def entry(self, *argv: str, address: str = "app/worker", user: str = "", **fields: Any) -> wire.Entry:
+    def entry(self, *argv: str, address: str = "app/worker", user: str = "", **fields: Any) -> Entry:
         """Return an entry that runs a command in the project's current release."""
         account = pwd.getpwnam(user) if user else self.account
-        entry = wire.Entry(
+        entry = Entry(
             address=address,
             argv=argv,
             user=account.pw_name,
@@ -238,15 +236,15 @@ class Rig:
             current=str(self.current),
             revision="",
             processes_max=fields.pop("processes_max", 100),
-            stop=wire.StopTerms("TERM", fields.pop("wait", 5.0), fields.pop("scope", "group")),
+            stop=StopTerms("TERM", fields.pop("wait", 5.0), fields.pop("scope", "group")),
         )
-        return wire.with_revision(entry._replace(**fields))
+        return with_revision(entry._replace(**fields))
 
-    def write(self, *entries: wire.Entry) -> None:
+    def write(self, *entries: Entry) -> None:
         """Write the manifest; a project without entries keeps its file."""
         for project in {entry.project for entry in entries}:
             path = self.manifest / f"{project}.json"
-            path.write_text(wire.manifest_text(project, tuple(e for e in entries if e.project == project)))
+            path.write_text(manifest_text(project, tuple(e for e in entries if e.project == project)))
             path.chmod(0o600)
             self.own(self.manifest)
 

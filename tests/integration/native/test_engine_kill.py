@@ -13,8 +13,8 @@ import pytest
 from engine_rig import PYTHON, WORKER, EngineRig, engine_rig, public_directory
 from keeper_rig import lives, marked, until
 
-from shiftboss.core import wire
 from shiftboss.core.errors import HostError
+from shiftboss.core.wire.entry import Entry
 
 KILLS = 200
 KEEPER_KILLS = 50
@@ -28,7 +28,7 @@ def ledger() -> Iterator[Path]:
         yield directory
 
 
-def workers(rig: EngineRig, ledger: Path, processes: int = WORKERS, **life: float) -> wire.Entry:
+def workers(rig: EngineRig, ledger: Path, processes: int = WORKERS, **life: float) -> Entry:
     least, most, rate = life.get("least", 1.0), life.get("most", 15.0), life.get("rate", 100.0)
     argv = (PYTHON, str(WORKER), str(ledger), str(least), str(most), str(rate))
     return rig.worker(

@@ -12,10 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from engine_rig import PYTHON, EngineRig, engine_rig, eventually
-from keeper_rig import lives, until
+from keeper_rig import SOURCE, lives, until
 
 from shiftboss.api import calls
-from shiftboss.core import wire
 from shiftboss.core.errors import UserError
 
 
@@ -350,7 +349,7 @@ def _engine(rig: EngineRig) -> list[str]:
     """Return an engine that any user may run: with a copy of the one package it needs."""
     library = rig.root / "library"
     shutil.copytree(Path(msgspec.__file__).parent, library / "msgspec")
-    paths = [str(Path(wire.__file__).parents[2]), str(library)]
+    paths = [str(SOURCE), str(library)]
     code = f"import sys; sys.path[:0] = {paths!r}; import shiftboss.engine.main as m; m.run()"
     return [PYTHON, "-c", code, "--state", str(rig.engine_state)]
 

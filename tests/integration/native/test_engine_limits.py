@@ -7,9 +7,9 @@ from engine_rig import PYTHON, EngineRig, engine_rig
 from keeper_rig import until
 
 from shiftboss.api import calls
-from shiftboss.core import wire
 from shiftboss.core.limits import fallbacks, v1_values, v2_values
 from shiftboss.core.spec import Limits
+from shiftboss.core.wire.entry import Confinement, Entry
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(90)]
 MEGABYTE = 1024**2
@@ -36,8 +36,8 @@ def rig() -> Iterator[EngineRig]:
         yield made
 
 
-def worker(rig: EngineRig, code: str, limits: Limits, *argv: str, soft: int = 0) -> wire.Entry:
-    bounds = wire.Confinement(
+def worker(rig: EngineRig, code: str, limits: Limits, *argv: str, soft: int = 0) -> Entry:
+    bounds = Confinement(
         v2=v2_values(limits, watched=True), v1=v1_values(limits, watched=True), fallbacks=fallbacks(limits)
     )
     words = (PYTHON, "-I", "-c", code, *argv)

@@ -10,12 +10,12 @@ from engine_rig import EngineRig, engine_rig
 from keeper_rig import until
 
 from shiftboss.api import calls
-from shiftboss.core import wire
+from shiftboss.core.wire.entry import Entry
 
 MANY = 1000
 
 
-def units(rig: EngineRig, count: int) -> list[wire.Entry]:
+def units(rig: EngineRig, count: int) -> list[Entry]:
     return [rig.worker(f"w{number:04}") for number in range(count)]
 
 

@@ -20,9 +20,9 @@ from keeper_rig import until
 
 from shiftboss.api import calls
 from shiftboss.api.client import Client
-from shiftboss.core import wire
 from shiftboss.core.errors import HostError, ShiftbossError, UserError
 from shiftboss.core.spec import Account
+from shiftboss.core.wire.entry import Entry, Grants, with_revision
 from shiftboss.host.accounts import acting_as
 from shiftboss.host.engine_account import engine_identity
 
@@ -59,7 +59,7 @@ MAY = {
     "user of another project": {"anyone"},  # has a right on something here, and none on `app`
     "stranger": set(),
 }
-GRANTS = wire.Grants((8,), (DEVELOPERS,), (38,), (AUDITORS,))
+GRANTS = Grants((8,), (DEVELOPERS,), (38,), (AUDITORS,))
 # how a call asks about `app/queue`; one that is not here names it in `targets` or `target` and nothing else
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "scale": {"processes": 2},
@@ -115,14 +115,14 @@ def client(rig: EngineRig, who: str) -> Iterator[Client]:
         yield made
 
 
-def entries(rig: EngineRig, grants: wire.Grants = GRANTS) -> tuple[wire.Entry, ...]:
+def entries(rig: EngineRig, grants: Grants = GRANTS) -> tuple[Entry, ...]:
     say = ("/bin/sh", "-c", "echo a line of $SHIFTBOSS_RUN; exec sleep 100000")
     made = rig.worker("queue", *say, user="games", processes=2, policy_grants=grants, processes_max=3)
     other = rig.worker("vault", *say, user="news", policy_log_path=str(rig.root / "logs/secrets/vault.log"))
-    return made, wire.with_revision(other._replace(address="secrets/vault"))
+    return made, with_revision(other._replace(address="secrets/vault"))
 
 
-def write(rig: EngineRig, *wanted: wire.Entry) -> None:
+def write(rig: EngineRig, *wanted: Entry) -> None:
     rig.write(*wanted)
 
 
@@ -358,7 +358,7 @@ def test_rights_that_root_takes_are_gone_at_once_for_who_is_connected(rig: Engin
         listener.ask("events")
         still_there.status()
         try:
-            write(rig, *entries(rig, wire.Grants()))
+            write(rig, *entries(rig, Grants()))
             with rig.client() as root:
                 root.reload()
                 with pytest.raises(ShiftbossError, match="permission denied"):

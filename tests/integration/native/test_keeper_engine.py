@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import DEADLINE, Engine, lives, marked, read_all, rig, until
 
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.values import WireError
 
 pytestmark = pytest.mark.needs_root
 KEY = ("app/worker", 1, 1)
@@ -33,21 +34,23 @@ def test_new_engine_gets_every_run_with_its_pipe_and_every_exit_until_it_is_forg
         )
         first = made.start().synced()
         alive, _ = first.spawn("app/alive")
-        first.send(wire.Spawn("app/dead", 1, 5))
-        first.expect(wire.Exited)
+        first.send(messages.Spawn("app/dead", 1, 5))
+        first.expect(messages.Exited)
         os.kill(first.pid, signal.SIGKILL)
         first.close()
         second = made.synced()
-        held, output = second.expect_with_fd(wire.Held, entry="app/alive")
+        held, output = second.expect_with_fd(messages.Held, entry="app/alive")
         assert (held.pid, held.started, held.exit, held.gone) == (alive.pid, alive.started, None, False)
         assert read_all(output, b"\n") == f"{made.instance}/app/alive/1/1\n".encode()
-        dead, output = second.expect_with_fd(wire.Held, entry="app/dead", run=5)
+        dead, output = second.expect_with_fd(messages.Held, entry="app/dead", run=5)
         assert dead.exit
         assert (dead.exit.code, dead.gone) == (7, True)
         assert read_all(output) == b"last words\n"
-        second.send(wire.Forget("app/dead", 1, 5))
+        second.send(messages.Forget("app/dead", 1, 5))
         third_reports = second.sync()
-        assert [report.entry for report in third_reports if isinstance(report, wire.Held)] == ["app/alive"]
+        assert [report.entry for report in third_reports if isinstance(report, messages.Held)] == [
+            "app/alive"
+        ]
 
 
 def test_requests_may_be_repeated() -> None:
@@ -55,30 +58,31 @@ def test_requests_may_be_repeated() -> None:
         made.write(made.entry("sleep", "1000"))
         engine = made.start().synced()
         pid = engine.spawn()[0].pid
-        engine.send(wire.Spawn(*KEY))
-        assert engine.expect(wire.Held).pid == pid
-        engine.send(wire.Forget(*KEY))
-        engine.send(wire.Stop(*KEY))
-        engine.send(wire.Stop(*KEY))
-        engine.send(wire.Kill(*KEY))
-        engine.expect(wire.Exited)
-        engine.send(wire.Forget(*KEY))
-        engine.send(wire.Forget(*KEY))
-        assert not [report for report in engine.sync() if isinstance(report, wire.Held)]
+        engine.send(messages.Spawn(*KEY))
+        assert engine.expect(messages.Held).pid == pid
+        engine.send(messages.Forget(*KEY))
+        engine.send(messages.Stop(*KEY))
+        engine.send(messages.Stop(*KEY))
+        engine.send(messages.Kill(*KEY))
+        engine.expect(messages.Exited)
+        engine.send(messages.Forget(*KEY))
+        engine.send(messages.Forget(*KEY))
+        assert not [report for report in engine.sync() if isinstance(report, messages.Held)]
 
 
 def test_spawn_that_an_engine_asked_for_before_it_died_is_found_by_the_next() -> None:
     with rig() as made:
         made.write(made.entry("sleep", "1000"))
         first = made.start().synced()
-        first.send(wire.Spawn(*KEY))
+        first.send(messages.Spawn(*KEY))
         os.kill(first.pid, signal.SIGKILL)
         first.close()
         second = made.synced()
-        second.send(wire.Spawn(*KEY))
+        second.send(messages.Spawn(*KEY))
         found = until(
             lambda: (
-                second.receive(0.1) or (second.all and isinstance(second.all[-1], wire.Held | wire.Spawned))
+                second.receive(0.1)
+                or (second.all and isinstance(second.all[-1], messages.Held | messages.Spawned))
             ),
             "the run",
         )
@@ -91,21 +95,21 @@ def test_engine_that_hangs_is_waited_for_and_told_everything_afterwards() -> Non
         made.write(made.entry("sh", "-c", "exec sleep 1000", processes_max=50))
         engine = made.start().synced()
         for process in range(1, 51):
-            engine.send(wire.Spawn("app/worker", process, 1))
-        pids = [engine.expect(wire.Spawned, process=process).pid for process in range(1, 51)]
+            engine.send(messages.Spawn("app/worker", process, 1))
+        pids = [engine.expect(messages.Spawned, process=process).pid for process in range(1, 51)]
         # the test does not read now: more than a socket's buffer of reports comes up
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         for _ in range(40):
-            engine.socket.send(wire.encode(wire.Sync()))
+            engine.socket.send(codec.encode(messages.Sync()))
         until(lambda: not any(lives(pid) for pid in pids), "the deaths")
         cpu = cpu_seconds(made.pid)
         time.sleep(0.5)
         assert cpu_seconds(made.pid) - cpu < 0.1, "a full socket must not keep the keeper busy"
         for process in range(1, 51):
-            held = engine.expect(wire.Held, process=process)
+            held = engine.expect(messages.Held, process=process)
             assert held.exit is None or held.exit.code == -9
-        until(lambda: [r for r in engine.sync() if isinstance(r, wire.Held) and r.exit][49:], "all exits")
+        until(lambda: [r for r in engine.sync() if isinstance(r, messages.Held) and r.exit][49:], "all exits")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -128,13 +132,15 @@ def test_flood_of_requests_without_reading_costs_no_memory() -> None:
         end, sent = time.monotonic() + 4, 0
         while time.monotonic() < end:
             with contextlib.suppress(BlockingIOError):
-                engine.socket.send(wire.encode(wire.Kill("app/other", 1 + sent % 10_000, 1 + sent)))
+                engine.socket.send(codec.encode(messages.Kill("app/other", 1 + sent % 10_000, 1 + sent)))
                 sent += 1
         assert sent > 3000
         assert memory_bytes(made.pid) - before < 16 << 20
         while engine.receive(0.2):
             engine.seen.clear()
-        assert [report.entry for report in engine.sync() if isinstance(report, wire.Held)] == ["app/worker"]
+        assert [report.entry for report in engine.sync() if isinstance(report, messages.Held)] == [
+            "app/worker"
+        ]
 
 
 def test_engine_that_only_closes_its_socket_is_replaced() -> None:
@@ -145,7 +151,7 @@ def test_engine_that_only_closes_its_socket_is_replaced() -> None:
         first.socket.shutdown(socket.SHUT_RDWR)
         second = made.engine()
         second.sync()
-        assert second.expect(wire.Held).pid == pid
+        assert second.expect(messages.Held).pid == pid
         assert second.pid != first.pid
         assert not lives(first.pid)
 
@@ -156,14 +162,14 @@ def test_empty_message_and_other_breaches_hurt_the_engine_only() -> None:
         engine = made.start().synced()
         pid = engine.spawn()[0].pid
         engine.send(b"\0" * 5000)
-        assert engine.expect(wire.Refused).words == "the request is too long"
+        assert engine.expect(messages.Refused).words == "the request is too long"
         with open(os.devnull) as file:
-            socket.send_fds(engine.socket, [wire.encode(wire.Reload())], [file.fileno()] * 5)
-        engine.expect(wire.Manifest)
+            socket.send_fds(engine.socket, [codec.encode(messages.Reload())], [file.fileno()] * 5)
+        engine.expect(messages.Manifest)
         assert len(os.listdir(f"/proc/{made.pid}/fd")) < 20, "descriptors that were sent are not kept"
         engine.socket.send(b"")
         second = made.synced()
-        assert second.expect(wire.Held).pid == pid
+        assert second.expect(messages.Held).pid == pid
 
 
 JSON = st.recursive(
@@ -199,11 +205,11 @@ def test_fuzzed_requests_do_nothing() -> None:
         )
         def fuzz(raw: bytes) -> None:
             try:
-                request = wire.decode_request(raw)
-            except wire.WireError:
+                request = codec.decode_request(raw)
+            except WireError:
                 request = None
             if (
-                isinstance(request, wire.Spawn | wire.Stop | wire.Kill | wire.Signal)
+                isinstance(request, messages.Spawn | messages.Stop | messages.Kill | messages.Signal)
                 and request.entry == "app/worker"
             ):
                 return  # that may do something
@@ -212,7 +218,7 @@ def test_fuzzed_requests_do_nothing() -> None:
                 engine.seen.clear()
 
         fuzz()
-        assert [r.pid for r in engine.sync() if isinstance(r, wire.Held)] == [pid]
+        assert [r.pid for r in engine.sync() if isinstance(r, messages.Held)] == [pid]
         assert {mark for mark in marked(made.instance).values() if "/app/" in mark} == {
             f"{made.instance}/app/worker/1/{2**53 - 1}"
         }
@@ -229,12 +235,12 @@ def test_engine_cannot_start_what_is_not_in_the_manifest_nor_reach_a_stranger() 
         stranger = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "1000")
         try:
             for request in (
-                wire.Spawn("app/none", 1, 1),
-                wire.Spawn("app/worker", 3, 1),
-                wire.Spawn("other/worker", 1, 1),
+                messages.Spawn("app/none", 1, 1),
+                messages.Spawn("app/worker", 3, 1),
+                messages.Spawn("other/worker", 1, 1),
             ):
                 engine.send(request)
-                assert engine.expect(wire.SpawnFailed).step == "unknown"
+                assert engine.expect(messages.SpawnFailed).step == "unknown"
             sly = (
                 b'{"type":"spawn","entry":"app/worker","process":1,"run":1,"argv":["id"]}',
                 b'{"type":"spawn","entry":"app/worker","process":1,"run":1,"uid":0}',
@@ -250,10 +256,10 @@ def test_engine_cannot_start_what_is_not_in_the_manifest_nor_reach_a_stranger() 
             )
             for raw in sly:
                 engine.send(raw)
-                assert engine.expect(wire.Refused)
+                assert engine.expect(messages.Refused)
             engine.spawn()
-            engine.send(wire.Signal("app/worker", 1, 1, "NOSUCH", "main"))
-            assert engine.expect(wire.Refused).words.endswith(
+            engine.send(messages.Signal("app/worker", 1, 1, "NOSUCH", "main"))
+            assert engine.expect(messages.Refused).words.endswith(
                 "names a signal that this machine does not have"
             )
             assert lives(stranger)
@@ -274,23 +280,23 @@ def test_who_took_the_engines_place_reaches_nothing_by_names_numbers_and_descrip
         for name in names:
             for kind in ("spawn", "stop", "kill", "forget"):
                 engine.send(f'{{"type":"{kind}","entry":"{name}","process":1,"run":1}}'.encode())
-                assert engine.expect(wire.Refused)
+                assert engine.expect(messages.Refused)
         for process, run in ((0, 1), (-1, 1), (10**6, 1), (1, 0), (1, -1), (1, 2**63), ("1", 1), (None, 1)):
             engine.send(
                 json.dumps({"type": "kill", "entry": "app/worker", "process": process, "run": run}).encode()
             )
-            assert engine.expect(wire.Refused)
+            assert engine.expect(messages.Refused)
         engine.send(b'{"type":"sync","type":"kill","entry":"app/none","process":1,"run":1,"scope":"all"}')
-        assert engine.expect(wire.Refused)
+        assert engine.expect(messages.Refused)
         with pytest.raises(OSError, match="Message too long"):  # larger than the socket takes at all
             engine.socket.send(b"x" * 10_000_000)
         engine.send(b'{"type":"sync"' + b" " * 60_000 + b"}")
-        assert engine.expect(wire.Refused).words == "the request is too long"
+        assert engine.expect(messages.Refused).words == "the request is too long"
         _send_odd_descriptors(engine)
-        for stale in (wire.Signal("app/worker", 1, 7, "KILL", "main"), wire.Kill("app/worker", 1, 7)):
+        for stale in (messages.Signal("app/worker", 1, 7, "KILL", "main"), messages.Kill("app/worker", 1, 7)):
             engine.send(stale)
         told = engine.sync()
-        assert [r.pid for r in told if isinstance(r, wire.Held)] == [pid]
+        assert [r.pid for r in told if isinstance(r, messages.Held)] == [pid]
         assert lives(pid)
         assert len(os.listdir(f"/proc/{made.pid}/fd")) == before
         assert len(marked(made.instance)) <= 2, "the worker, and at most the engine"
@@ -303,8 +309,8 @@ def _send_odd_descriptors(engine: Engine) -> None:
     try:
         for descriptor in odd:
             engine.seen.clear()
-            socket.send_fds(engine.socket, [wire.encode(wire.Reload())], [descriptor])
-            engine.expect(wire.Manifest)
+            socket.send_fds(engine.socket, [codec.encode(messages.Reload())], [descriptor])
+            engine.expect(messages.Manifest)
     finally:
         for descriptor in odd[:-1]:
             os.close(descriptor)
@@ -349,11 +355,11 @@ def test_engine_killed_while_everything_ends_is_replaced_so_that_the_last_words_
         )  # as one that dies slowly: told that all is over, it cannot read it
         assert made.process
         made.process.terminate()
-        first.expect(wire.Exited)
+        first.expect(messages.Exited)
         until(lambda: not first.receive(DEADLINE), "the end of the socket")
         os.kill(first.pid, signal.SIGKILL)
         second = made.synced()
-        held, output = second.expect_with_fd(wire.Held)
+        held, output = second.expect_with_fd(messages.Held)
         assert held.exit
         assert held.exit.code == 3
         assert b"last words\n" in read_all(output)
@@ -371,18 +377,18 @@ def test_engine_killed_in_the_middle_of_a_conversation(moment: int) -> None:
         runs = dict.fromkeys(range(1, 21), 0)
         for _ in range(3):
             engine = made.engine()
-            engine.send(wire.Sync())
+            engine.send(messages.Sync())
             for _ in range(chance.randrange(1, 40)):
                 process = chance.randrange(1, 21)
                 runs[process] += 1
                 for request in (
-                    wire.Forget("app/worker", process, runs[process] - 1),
-                    wire.Spawn("app/worker", process, runs[process]),
-                    wire.Stop("app/worker", chance.randrange(1, 21), runs[process]),
-                    wire.Sync(),
+                    messages.Forget("app/worker", process, runs[process] - 1),
+                    messages.Spawn("app/worker", process, runs[process]),
+                    messages.Stop("app/worker", chance.randrange(1, 21), runs[process]),
+                    messages.Sync(),
                 )[: chance.randrange(1, 5)]:
                     with contextlib.suppress(BlockingIOError):
-                        engine.socket.send(wire.encode(request))
+                        engine.socket.send(codec.encode(request))
                 if chance.random() < 0.3:
                     engine.receive(0.001)
             os.kill(engine.pid, signal.SIGKILL)
@@ -391,10 +397,10 @@ def test_engine_killed_in_the_middle_of_a_conversation(moment: int) -> None:
         last = made.synced()
         for process, run in runs.items():
             for number in range(max(1, run - 40), run + 1):
-                last.send(wire.Kill("app/worker", process, number))
+                last.send(messages.Kill("app/worker", process, number))
                 last.receive(0)  # so that neither side waits for the other
         until(
-            lambda: all(r.gone for r in last.sync() if isinstance(r, wire.Held)),
+            lambda: all(r.gone for r in last.sync() if isinstance(r, messages.Held)),
             "the end of all runs",
         )
         assert "internal error" not in made.log

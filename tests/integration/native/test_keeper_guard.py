@@ -14,7 +14,8 @@ import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import DEADLINE, Engine, lives, read_all, rig, until
 
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.manifest import manifest_text
 
 pytestmark = pytest.mark.needs_root
 ME = "0"
@@ -22,14 +23,16 @@ ME = "0"
 
 def offers(engine: Engine) -> tuple[set[str], dict[str, str]]:
     """Return the addresses that may run and what is wrong, as of a new Reload: told as differences, and in full."""
-    before = {r.entry.address for r in engine.all if isinstance(r, wire.Offer)}
+    before = {r.entry.address for r in engine.all if isinstance(r, messages.Offer)}
     engine.seen.clear()
-    engine.send(wire.Reload())
-    changed = engine.expect(wire.Manifest)
-    new = {r.entry.address for r in engine.all if isinstance(r, wire.Offer) and r.serial == changed.serial}
+    engine.send(messages.Reload())
+    changed = engine.expect(messages.Manifest)
+    new = {
+        r.entry.address for r in engine.all if isinstance(r, messages.Offer) and r.serial == changed.serial
+    }
     told = engine.sync()
-    manifest = next(r for r in told if isinstance(r, wire.Manifest))
-    found = {r.entry.address for r in told if isinstance(r, wire.Offer)}
+    manifest = next(r for r in told if isinstance(r, messages.Manifest))
+    found = {r.entry.address for r in told if isinstance(r, messages.Offer)}
     assert len(found) == manifest.total
     assert (before - set(changed.removed)) | new == found
     assert (manifest.serial, manifest.base, manifest.errors) == (changed.serial, 0, changed.errors)
@@ -51,8 +54,8 @@ def test_manifest_of_another_owner_or_writable_by_others_is_refused() -> None:
         os.chown(file, 0, 0)
         file.chmod(0o664)
         assert offers(engine) == (both, {"shop.json": "can be written by others (mode 664)"})
-        engine.send(wire.Spawn("shop/evil", 1, 1))
-        assert engine.expect(wire.SpawnFailed).step == "unknown"
+        engine.send(messages.Spawn("shop/evil", 1, 1))
+        assert engine.expect(messages.SpawnFailed).step == "unknown"
         file.chmod(0o600)
         assert offers(engine) == ({"app/worker", "shop/evil"}, {})
 
@@ -65,7 +68,7 @@ def test_manifest_that_is_no_regular_file_is_refused(what: str) -> None:
         file = made.manifest / "shop.json"
         if what == "link":
             (made.root / "elsewhere").write_text(
-                wire.manifest_text("shop", (made.entry("id", address="shop/evil"),))
+                manifest_text("shop", (made.entry("id", address="shop/evil"),))
             )
             file.symlink_to(made.root / "elsewhere")
         elif what == "fifo":
@@ -114,8 +117,8 @@ def test_a_changed_manifest_is_used_from_the_next_start_on_and_hangup_reads_it_t
         changed = made.entry("sh", "-c", "echo two; exec sleep 1000", environment={"SECRET": "x"})
         made.write(changed)
         made.process.send_signal(signal.SIGHUP)
-        engine.expect(wire.Manifest, serial=2)
-        offered = next(r.entry for r in reversed(engine.all) if isinstance(r, wire.Offer))
+        engine.expect(messages.Manifest, serial=2)
+        offered = next(r.entry for r in reversed(engine.all) if isinstance(r, messages.Offer))
         assert offered == changed._replace(environment={}), "secrets stay with the keeper"
         assert offered.revision != spawned.revision
         assert lives(spawned.pid)
@@ -165,8 +168,8 @@ def test_api_socket_is_open_to_everybody_and_is_given_to_each_engine(kind: Kind)
             client.connect(str(made.run / "api.sock"))  # nobody answers just now, and nobody is turned away
             client.sendall(b"hello\n")
             second = made.engine()
-            second.send(wire.Sync())
-            _, descriptor = second.expect_with_fd(wire.Hello)
+            second.send(messages.Sync())
+            _, descriptor = second.expect_with_fd(messages.Hello)
             with socket.socket(fileno=descriptor) as server, server.accept()[0] as peer:
                 assert peer.recv(100) == b"hello\n"
 
@@ -182,18 +185,18 @@ def test_keeper_whose_own_user_is_out_of_processes_is_step_fork_and_nothing_brea
         ids = (f"--reuid={uid}", f"--regid={made.account.pw_gid}", "--clear-groups")
         engine = made.start(before=("setpriv", *ids, "prlimit", "--nproc=12")).synced()
         for process in range(1, 31):
-            engine.send(wire.Spawn("app/worker", process, 1))
+            engine.send(messages.Spawn("app/worker", process, 1))
         spawned, failed = [], []
         while len(spawned) + len(failed) < 30:
             assert engine.receive(DEADLINE)
-            spawned += [r for r, _ in engine.seen if isinstance(r, wire.Spawned)]
-            failed += [r for r, _ in engine.seen if isinstance(r, wire.SpawnFailed)]
+            spawned += [r for r, _ in engine.seen if isinstance(r, messages.Spawned)]
+            failed += [r for r, _ in engine.seen if isinstance(r, messages.SpawnFailed)]
             engine.seen.clear()
         assert 5 <= len(spawned) < 12
         assert {(each.step, each.errno) for each in failed} == {("fork", errno.EAGAIN)}
         assert failed[0].words.startswith("cannot start app/worker:")
         engine.end("app/worker", spawned[0].process, 1)
-        engine.send(wire.Forget("app/worker", failed[0].process, 1))
+        engine.send(messages.Forget("app/worker", failed[0].process, 1))
         assert engine.spawn(process=failed[0].process, run=2)
 
 
@@ -202,12 +205,12 @@ def test_keeper_out_of_descriptors_is_step_pipe_and_recovers() -> None:
         made.write(made.entry("sleep", "1000", processes_max=100))
         engine = made.start(before=("prlimit", "--nofile=40:40")).synced()
         for process in range(1, 61):
-            engine.send(wire.Spawn("app/worker", process, 1))
+            engine.send(messages.Spawn("app/worker", process, 1))
         spawned, failed = [], []
         while len(spawned) + len(failed) < 60:
             assert engine.receive(DEADLINE)
-            spawned += [r for r, _ in engine.seen if isinstance(r, wire.Spawned)]
-            failed += [r for r, _ in engine.seen if isinstance(r, wire.SpawnFailed)]
+            spawned += [r for r, _ in engine.seen if isinstance(r, messages.Spawned)]
+            failed += [r for r, _ in engine.seen if isinstance(r, messages.SpawnFailed)]
             for _, descriptor in engine.seen:
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -219,7 +222,7 @@ def test_keeper_out_of_descriptors_is_step_pipe_and_recovers() -> None:
         engine.close()
         second = made.synced()
         for each in failed:
-            second.send(wire.Forget(*each[:3]))
+            second.send(messages.Forget(*each[:3]))
         for each in spawned[:5]:
             second.end(*each[:3])
         assert second.spawn(process=100, run=1)
@@ -261,12 +264,12 @@ def test_first_process_of_a_container_reaps_everything_and_ends_at_term() -> Non
         made.start(before=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"))
         engine = made.synced()
         reports = engine.sync()
-        assert next(r.pid for r in reports if isinstance(r, wire.Hello)) == 1
+        assert next(r.pid for r in reports if isinstance(r, messages.Hello)) == 1
         for run in range(1, 6):
             engine.spawn(run=run)
-            if not engine.expect(wire.Exited, run=run).gone:
-                engine.expect(wire.Gone, run=run)
-            engine.send(wire.Forget("app/worker", 1, run))
+            if not engine.expect(messages.Exited, run=run).gone:
+                engine.expect(messages.Gone, run=run)
+            engine.send(messages.Forget("app/worker", 1, run))
         first = int(subprocess.check_output(["pgrep", "-P", str(made.pid)]))
         children = Path(f"/proc/{first}/task/{first}/children")
         until(lambda: len(children.read_text().split()) == 1, "no zombie, only the engine")

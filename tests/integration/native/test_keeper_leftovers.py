@@ -11,7 +11,9 @@ from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import Rig, lives, rig, until
 from test_keeper_stop import FOREVER, PROGRAMS, program, started
 
-from shiftboss.core import wire
+from shiftboss.confine.program import MARK
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import StopTerms
 
 pytestmark = pytest.mark.needs_root
 POLITE = """
@@ -43,7 +45,7 @@ def test_leftovers_are_gone_before_the_engine_starts(kind: Kind, name: str) -> N
         hidden = name == "hidden child" and kind.cgroups not in ("v1", "v2")
         # without cgroups, a process without mark whose parent is gone as well cannot be told from a stranger
         assert [pid for pid in pids if lives(pid)] == [] or hidden
-        assert not [r for r in engine.sync() if isinstance(r, wire.Held)]
+        assert not [r for r in engine.sync() if isinstance(r, messages.Held)]
         assert engine.spawn()
         for pid in pids:
             if lives(pid):
@@ -54,7 +56,7 @@ def test_leftovers_are_gone_before_the_engine_starts(kind: Kind, name: str) -> N
 def test_leftover_gets_its_own_signal_and_its_wait(kind: Kind) -> None:
     with keeper_of(kind) as made:
         entry = program(made, "polite", POLITE + FOREVER)
-        entry = entry._replace(stop=wire.StopTerms("USR2", 10.0, "main"))
+        entry = entry._replace(stop=StopTerms("USR2", 10.0, "main"))
         made.write(entry)
         made.root.chmod(0o777)
         made.start().synced().spawn()
@@ -83,7 +85,7 @@ def test_stranger_with_our_mark_or_a_pid_of_the_journal_is_left_alone() -> None:
         made.start().synced().spawn()
         mark = f"{made.instance}/app/worker/1/1"
         liar = subprocess.Popen(
-            ["setpriv", "--reuid=5", "--regid=60", "--clear-groups", "sleep", "1000"], env={wire.MARK: mark}
+            ["setpriv", "--reuid=5", "--regid=60", "--clear-groups", "sleep", "1000"], env={MARK: mark}
         )
         reused = subprocess.Popen(["sleep", "1000"])
         try:
@@ -128,7 +130,7 @@ def test_child_that_hangs_before_exec_is_found_too(cgroups: str) -> None:
         made.write(made.entry("sleep", "1000", env_file="/etc/passwd"))
         engine = made.start().synced()
         (made.root / "slow").touch()
-        engine.send(wire.Spawn("app/worker", 1, 1))
+        engine.send(messages.Spawn("app/worker", 1, 1))
         journal = made.run / "started"
         rows = until(
             lambda: [row for row in journal.read_text().splitlines() if "/app/worker/" in row], "a child"
@@ -148,7 +150,7 @@ def test_child_whose_keeper_died_before_it_told_of_itself_does_not_start() -> No
         made.prelude += f"p.write_journal = lambda *a: (old(*a), {slow})"
         made.write(made.entry("touch", str(made.root / "started")))
         engine = made.start().synced()
-        engine.send(wire.Spawn("app/worker", 1, 1))
+        engine.send(messages.Spawn("app/worker", 1, 1))
         (child,) = until(lambda: children(made.pid) - {engine.pid}, "a child")
         made.kill_keeper()
         until(lambda: not lives(child), "the end of the child")
@@ -166,8 +168,8 @@ def test_many_leftovers_go_quickly() -> None:
         made.write(made.entry("sleep", "1000", processes_max=200))
         engine = made.start().synced()
         for process in range(1, 201):
-            engine.send(wire.Spawn("app/worker", process, 1))
-        pids = [engine.expect(wire.Spawned, 30, process=process).pid for process in range(1, 201)]
+            engine.send(messages.Spawn("app/worker", process, 1))
+        pids = [engine.expect(messages.Spawned, 30, process=process).pid for process in range(1, 201)]
         made.kill_keeper()
         begun = time.monotonic()
         made.start().synced()

@@ -12,9 +12,10 @@ from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import PYTHON, Engine, Rig, lives, read_all, until
 
 from shiftboss.confine import usage
-from shiftboss.core import wire
 from shiftboss.core.limits import fallbacks, rlimits, v1_values, v2_values
 from shiftboss.core.spec import Limits
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Confinement, Entry
 
 USER = "games"
 MEGABYTE = 1024**2
@@ -42,10 +43,10 @@ def bounded(request: pytest.FixtureRequest) -> Iterator[Rig]:
         yield rig
 
 
-def confinement(limits: Limits, budget: Limits | None = None, **more: Any) -> wire.Confinement:
+def confinement(limits: Limits, budget: Limits | None = None, **more: Any) -> Confinement:
     """Return what limits become in a manifest."""
     whole = budget or Limits()
-    return wire.Confinement(
+    return Confinement(
         v2=v2_values(limits, watched=True),
         v1=v1_values(limits, watched=True),
         budget_v2=v2_values(whole, watched=True),
@@ -56,7 +57,7 @@ def confinement(limits: Limits, budget: Limits | None = None, **more: Any) -> wi
     )
 
 
-def python(rig: Rig, code: str, limits: Limits, address: str = "app/worker", **more: Any) -> wire.Entry:
+def python(rig: Rig, code: str, limits: Limits, address: str = "app/worker", **more: Any) -> Entry:
     """Return an entry that runs Python code within limits, as an ordinary user if the keeper can."""
     user = USER if rig.account.pw_uid == 0 else ""
     bounds = confinement(limits, **more)
@@ -65,7 +66,7 @@ def python(rig: Rig, code: str, limits: Limits, address: str = "app/worker", **m
     )
 
 
-def served(rig: Rig, *entries: wire.Entry) -> Engine:
+def served(rig: Rig, *entries: Entry) -> Engine:
     """Start the keeper with these entries."""
     rig.write(*entries)
     return rig.start().synced()
@@ -75,7 +76,7 @@ def test_who_takes_more_memory_than_allowed_is_killed_and_the_cgroup_tells(bound
     engine = served(bounded, python(bounded, EATER, Limits(memory_bytes=48 * MEGABYTE)))
     spawned, _ = engine.spawn()
 
-    exited = engine.expect(wire.Exited)
+    exited = engine.expect(messages.Exited)
 
     assert exited.exit.code == -9
     assert exited.exit.sent == ""
@@ -91,11 +92,11 @@ def test_who_takes_more_memory_than_allowed_is_killed_and_the_cgroup_tells(bound
 def test_each_run_with_limits_is_counted_from_nothing(bounded: Rig) -> None:
     engine = served(bounded, python(bounded, EATER, Limits(memory_bytes=48 * MEGABYTE)))
     first, _ = engine.spawn()
-    engine.expect(wire.Exited)
-    engine.send(wire.Forget("app/worker", 1, 1))
+    engine.expect(messages.Exited)
+    engine.send(messages.Forget("app/worker", 1, 1))
     bounded.write(python(bounded, BUSY, Limits(memory_bytes=48 * MEGABYTE)))
-    engine.send(wire.Reload())
-    engine.expect(wire.Manifest)
+    engine.send(messages.Reload())
+    engine.expect(messages.Manifest)
 
     second, output = engine.spawn(run=2)
     read_all(output, b"busy")
@@ -155,22 +156,11 @@ def test_a_budget_that_is_taken_away_holds_no_more(bounded: Rig) -> None:
     _, output = engine.spawn()
     assert b"4 forks" in read_all(output, b"forks")
     bounded.write(python(bounded, BOMB, Limits(tasks_max=12)))
-    engine.send(wire.Reload())
-    engine.expect(wire.Manifest)
-    engine.send(wire.Kill("app/worker", 1, 1))
-    engine.expect(wire.Exited)
-
-    until(lambda: not _members(bounded), "the first run to be gone")
+    engine.send(messages.Reload())
+    engine.expect(messages.Manifest)
+    engine.end("app/worker", 1, 1)
     _, output = engine.spawn(run=2)
     assert b"11 forks" in read_all(output, b"forks")
-
-
-def _members(rig: Rig) -> list[str]:
-    return [
-        p.read_text()
-        for p in Path("/sys/fs/cgroup").glob(f"*/shiftboss-{rig.instance}/app/*/cgroup.procs")
-        if p.read_text()
-    ]
 
 
 @every_kind
@@ -181,7 +171,7 @@ def test_what_cannot_be_held_is_told_and_the_program_runs(kind: Kind) -> None:
         spawned, output = engine.spawn()
         read_all(output, b"busy")
 
-        [hello] = [report for report in engine.all if isinstance(report, wire.Hello)]
+        [hello] = [report for report in engine.all if isinstance(report, messages.Hello)]
         assert bool(hello.controllers) == bool(spawned.groups)
         if kind.cgroups == "v1":
             assert hello.controllers["memory"] == "v1"
@@ -214,9 +204,9 @@ def test_the_isolation_happens_before_the_drop_to_the_user(bounded: Rig) -> None
 def test_a_step_of_the_isolation_that_fails_is_the_reason_of_the_failed_start(bounded: Rig) -> None:
     engine = served(bounded, python(bounded, BUSY, Limits(), steps=(("mounts",), ("read_only",), ("hide",))))
 
-    engine.send(wire.Spawn("app/worker", 1, 1))
+    engine.send(messages.Spawn("app/worker", 1, 1))
 
-    failed = engine.expect(wire.SpawnFailed)
+    failed = engine.expect(messages.SpawnFailed)
     assert failed.step in ("isolation", "internal")
     assert "isolat" in failed.words or "internal" in failed.words
 
@@ -226,7 +216,7 @@ def test_an_ordinary_user_or_a_machine_without_cgroups_goes_on_with_notes(kind: 
     with keeper_of(kind) as rig:
         steps = (("oom_score", "200"), ("mounts",), ("hide", str(rig.root)), ("proc",), ("no_new_privs",))
         code = "print(open('/proc/self/status').read(), flush=True)"
-        away = wire.Confinement(steps=(steps[0], steps[1], steps[3], steps[4]))
+        away = Confinement(steps=(steps[0], steps[1], steps[3], steps[4]))
         user = USER if rig.account.pw_uid == 0 else ""
         engine = served(rig, rig.entry(PYTHON, "-I", "-c", code, user=user, confinement=away))
         spawned, output = engine.spawn()

@@ -7,7 +7,7 @@ import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import Rig, rig
 
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
 
 pytestmark = pytest.mark.needs_root
 
@@ -26,17 +26,17 @@ def test_deploy_is_told(kind: Kind) -> None:
     with keeper_of(kind) as made:
         made.write(made.entry("true"))
         engine = made.start().engine()
-        engine.send(wire.Sync())
-        assert engine.expect(wire.Release) == wire.Release("app", str(made.releases / "1"))
-        engine.expect(wire.Synced)
+        engine.send(messages.Sync())
+        assert engine.expect(messages.Release) == messages.Release("app", str(made.releases / "1"))
+        engine.expect(messages.Synced)
         engine.seen.clear()
         for name in ("2", "3"):
             deploy(made, name)
-            assert engine.expect(wire.Release, 2) == wire.Release("app", str(made.releases / name))
+            assert engine.expect(messages.Release, 2) == messages.Release("app", str(made.releases / name))
         made.current.unlink()
-        assert engine.expect(wire.Release, 2) == wire.Release("app", "")
+        assert engine.expect(messages.Release, 2) == messages.Release("app", "")
         made.current.symlink_to("releases/1")
-        assert engine.expect(wire.Release, 2) == wire.Release("app", str(made.releases / "1"))
+        assert engine.expect(messages.Release, 2) == messages.Release("app", str(made.releases / "1"))
         assert engine.nothing_more(0.2)
 
 
@@ -48,29 +48,29 @@ def test_project_that_does_not_exist_yet_is_followed_from_its_first_directory_on
         )
         made.write(entry)
         engine = made.start().engine()
-        engine.send(wire.Sync())
-        assert engine.expect(wire.Release).path == ""
+        engine.send(messages.Sync())
+        assert engine.expect(messages.Release).path == ""
         (root / "releases" / "a").mkdir(parents=True)
         time.sleep(0.2)
         (root / "current").symlink_to("releases/a")
-        assert engine.expect(wire.Release, 2).path == str(root / "releases" / "a")
+        assert engine.expect(messages.Release, 2).path == str(root / "releases" / "a")
         (root / "current").unlink()
-        assert engine.expect(wire.Release, 2).path == ""
+        assert engine.expect(messages.Release, 2).path == ""
 
 
 def test_project_directory_that_is_replaced_is_followed() -> None:
     with rig() as made:
         made.write(made.entry("true"))
         engine = made.start().engine()
-        engine.send(wire.Sync())
-        engine.expect(wire.Release)
+        engine.send(messages.Sync())
+        engine.expect(messages.Release)
         made.current.parent.rename(made.root / "old")
-        assert engine.expect(wire.Release, 2).path == ""
+        assert engine.expect(messages.Release, 2).path == ""
         (made.releases / "9").mkdir(parents=True)
         made.current.symlink_to("releases/9")
-        assert engine.expect(wire.Release, 2).path == str(made.releases / "9")
+        assert engine.expect(messages.Release, 2).path == str(made.releases / "9")
         deploy(made, "10")
-        assert engine.expect(wire.Release, 2).path == str(made.releases / "10")
+        assert engine.expect(messages.Release, 2).path == str(made.releases / "10")
 
 
 def test_release_that_the_user_may_not_enter_is_none_and_root_does_not_follow_links_for_it() -> None:
@@ -78,11 +78,11 @@ def test_release_that_the_user_may_not_enter_is_none_and_root_does_not_follow_li
         made.write(made.entry("true", user="games"))
         (made.root / "secret").mkdir(mode=0o700)
         engine = made.start().engine()
-        engine.send(wire.Sync())
-        assert engine.expect(wire.Release).path == str(made.releases / "1")
+        engine.send(messages.Sync())
+        assert engine.expect(messages.Release).path == str(made.releases / "1")
         made.current.unlink()
         made.current.symlink_to(made.root / "secret")
-        assert engine.expect(wire.Release, 2).path == ""
+        assert engine.expect(messages.Release, 2).path == ""
 
 
 def test_project_that_changes_its_directory_all_the_time_does_not_keep_the_keeper_busy() -> None:

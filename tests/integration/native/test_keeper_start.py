@@ -11,7 +11,7 @@ import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import PYTHON, Rig, read_all, rig
 
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
 
 LOOK = """
 import json, os, resource, signal, sys
@@ -130,11 +130,11 @@ def test_env_file_is_read_with_the_rights_of_the_user_and_the_unit_wins_over_it(
         )
         made.write(entry)
         engine = made.start().synced()
-        engine.send(wire.Spawn("app/worker", 1, 1))
-        failed = engine.expect(wire.SpawnFailed)
+        engine.send(messages.Spawn("app/worker", 1, 1))
+        failed = engine.expect(messages.SpawnFailed)
         assert (failed.step, failed.errno) == ("env_file", errno.EACCES)
         assert failed.words == f"cannot read {made.current}/.env: Permission denied"
-        engine.send(wire.Forget("app/worker", 1, 1))
+        engine.send(messages.Forget("app/worker", 1, 1))
         os.chown(file, entry.uid, -1)
         rows = read_all(engine.spawn(run=2)[1]).decode()
         assert "A=one\ntwo\n" in rows
@@ -157,11 +157,11 @@ def test_strange_env_files(kind: str) -> None:
         }[kind]()
         made.write(made.entry("true", user="games", env_file=str(made.current / ".env")))
         engine = made.start().synced()
-        engine.send(wire.Spawn("app/worker", 1, 1))
+        engine.send(messages.Spawn("app/worker", 1, 1))
         if kind == "missing":
-            assert engine.expect(wire.Exited).exit.code == 0
+            assert engine.expect(messages.Exited).exit.code == 0
         else:
-            assert engine.expect(wire.SpawnFailed).step == "env_file"
+            assert engine.expect(messages.SpawnFailed).step == "env_file"
 
 
 FAILURES = {
@@ -237,14 +237,14 @@ def test_each_step_that_fails_is_the_reason(case: str) -> None:
             made.current.parent.chmod(0o700)
         made.write(made.entry(*argv, user="games", rlimits=how.get("rlimits", {})))
         engine = made.start().synced()
-        engine.send(wire.Spawn("app/worker", 1, 1))
-        failed = engine.expect(wire.SpawnFailed)
+        engine.send(messages.Spawn("app/worker", 1, 1))
+        failed = engine.expect(messages.SpawnFailed)
         expected = words.format(current=made.current, app=made.current.parent)
         assert (failed.step, failed.errno, failed.words) == (step, number, expected)
-        again = [report for report in engine.sync() if isinstance(report, wire.SpawnFailed)]
+        again = [report for report in engine.sync() if isinstance(report, messages.SpawnFailed)]
         assert again == [failed], "it is kept until Forget"
-        engine.send(wire.Forget("app/worker", 1, 1))
-        assert not [report for report in engine.sync() if isinstance(report, wire.SpawnFailed)]
+        engine.send(messages.Forget("app/worker", 1, 1))
+        assert not [report for report in engine.sync() if isinstance(report, messages.SpawnFailed)]
 
 
 @pytest.mark.needs_root
@@ -252,8 +252,8 @@ def test_without_root_another_account_is_refused_as_step_uid() -> None:
     with rig(user="games") as made:
         made.write(made.entry("id", user="news"))
         engine = made.start().synced()
-        engine.send(wire.Spawn("app/worker", 1, 1))
-        failed = engine.expect(wire.SpawnFailed)
+        engine.send(messages.Spawn("app/worker", 1, 1))
+        failed = engine.expect(messages.SpawnFailed)
         assert (failed.step, failed.words) == ("uid", "cannot become news: only root can")
 
 

@@ -8,7 +8,9 @@ import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
 from keeper_rig import PYTHON, Rig, environment_of, lives, marked, read_all, rig, until
 
-from shiftboss.core import wire
+from shiftboss.confine.program import MARK
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 
 KEY = ("app/worker", 1, 1)
 # Each program starts children in its own way, writes their pids to the file `pids`, and waits for ever.
@@ -31,7 +33,7 @@ PROGRAMS = {
 FOREVER = "\nwhile True: time.sleep(1000)\n"
 
 
-def program(made: Rig, name: str, text: str, address: str = "app/worker", **fields: object) -> wire.Entry:
+def program(made: Rig, name: str, text: str, address: str = "app/worker", **fields: object) -> Entry:
     """Return an entry that runs a Python program with its pid file as argument."""
     path = made.releases / "1" / f"{name.replace(' ', '-')}.py"
     path.write_text(CHILD + text)
@@ -65,10 +67,10 @@ def test_stop_ends_everything_and_only_then_says_gone(kind: Kind, name: str) -> 
         neighbour, _ = engine.spawn("app/other")
         engine.spawn()
         pids = started(made, COUNTS.get(name, 2))
-        engine.send(wire.Stop(*KEY))
-        exited = engine.expect(wire.Exited)
+        engine.send(messages.Stop(*KEY))
+        exited = engine.expect(messages.Exited)
         if not exited.gone:
-            engine.expect(wire.Gone)
+            engine.expect(messages.Gone)
         assert [pid for pid in pids if lives(pid)] == []
         assert exited.exit.sent in ("TERM", "KILL")
         assert (exited.exit.sent == "KILL") == (name == "ignores TERM")
@@ -83,15 +85,15 @@ def test_what_outlives_its_main_process_is_told_and_killed_on_demand(kind: Kind)
         made.write(program(made, "leaver", text))
         engine = made.start().synced()
         engine.spawn()
-        exited = engine.expect(wire.Exited)
+        exited = engine.expect(messages.Exited)
         (child,) = pids_of(made)
         assert (exited.exit.code, exited.gone) == (0, False)
         assert lives(child)
-        engine.send(wire.Spawn("app/worker", 1, 2))
-        assert engine.expect(wire.SpawnFailed).step == "busy", "never two copies"
-        engine.send(wire.Forget(*KEY))
-        engine.send(wire.Kill(*KEY))
-        engine.expect(wire.Gone, run=1)
+        engine.send(messages.Spawn("app/worker", 1, 2))
+        assert engine.expect(messages.SpawnFailed).step == "busy", "never two copies"
+        engine.send(messages.Forget(*KEY))
+        engine.send(messages.Kill(*KEY))
+        engine.expect(messages.Gone, run=1)
         assert not lives(child)
         assert engine.spawn(run=2)
 
@@ -106,9 +108,9 @@ def test_stop_of_what_outlived_its_main_process_signals_before_it_kills(kind: Ki
         made.root.chmod(0o777)
         engine = made.start().synced()
         engine.spawn()
-        assert not engine.expect(wire.Exited).gone
-        engine.send(wire.Stop(*KEY))
-        engine.expect(wire.Gone)
+        assert not engine.expect(messages.Exited).gone
+        engine.send(messages.Stop(*KEY))
+        engine.expect(messages.Gone)
         assert (made.root / "pids-app-worker.end").exists()
 
 
@@ -127,9 +129,9 @@ def test_fork_bomb_ends_and_hurts_nobody(kind: Kind) -> None:
         engine.spawn()
         until(lambda: len(marked(made.instance)) > 30, "an exploded bomb")
         begun = time.monotonic()
-        engine.send(wire.Stop(*KEY))
-        if not engine.expect(wire.Exited).gone:
-            engine.expect(wire.Gone)
+        engine.send(messages.Stop(*KEY))
+        if not engine.expect(messages.Exited).gone:
+            engine.expect(messages.Gone)
         assert time.monotonic() - begun < 5
         left = {pid: mark for pid, mark in marked(made.instance).items() if "/app/" in mark}
         assert set(left) == {neighbour.pid}
@@ -144,13 +146,13 @@ def test_scope_main_signals_the_main_process_only(kind: Kind) -> None:
         engine = made.start().synced()
         main = engine.spawn()[0].pid
         both = started(made, 2)
-        engine.send(wire.Signal(*KEY, "USR1", "main"))
-        exited = engine.expect(wire.Exited)
+        engine.send(messages.Signal(*KEY, "USR1", "main"))
+        exited = engine.expect(messages.Exited)
         assert (exited.exit.code, exited.exit.sent, exited.gone) == (0, "USR1", False)
         other = next(pid for pid in both if pid != main)
         assert lives(other)
-        engine.send(wire.Signal(*KEY, "USR1", "all"))
-        engine.expect(wire.Gone)
+        engine.send(messages.Signal(*KEY, "USR1", "all"))
+        engine.expect(messages.Gone)
         assert pids_of(made)[2:] == [-main, -other]
 
 
@@ -160,10 +162,10 @@ def test_output_of_a_grandchild_is_still_read_after_the_main_process_has_ended()
         made.write(made.entry("sh", "-c", "(sleep 0.3; echo late; sleep 1000) & echo early"))
         engine = made.start().synced()
         _, output = engine.spawn()
-        assert not engine.expect(wire.Exited).gone
+        assert not engine.expect(messages.Exited).gone
         assert read_all(output, b"late\n") == b"early\nlate\n"
-        engine.send(wire.Stop(*KEY))
-        engine.expect(wire.Gone)
+        engine.send(messages.Stop(*KEY))
+        engine.expect(messages.Gone)
         assert read_all(output) == b""
 
 
@@ -183,13 +185,13 @@ def test_stop_and_kill_of_what_is_not_there_are_answered_by_gone() -> None:
     with rig() as made:
         made.write(made.entry("true"))
         engine = made.start().synced()
-        for request in (wire.Stop(*KEY), wire.Kill(*KEY), wire.Signal(*KEY, "HUP", "all")):
+        for request in (messages.Stop(*KEY), messages.Kill(*KEY), messages.Signal(*KEY, "HUP", "all")):
             engine.send(request)
-            assert engine.expect(wire.Gone) == wire.Gone(*KEY)
+            assert engine.expect(messages.Gone) == messages.Gone(*KEY)
         engine.spawn()
-        assert engine.expect(wire.Exited).gone
-        engine.send(wire.Stop(*KEY))
-        assert engine.expect(wire.Gone) == wire.Gone(*KEY)
+        assert engine.expect(messages.Exited).gone
+        engine.send(messages.Stop(*KEY))
+        assert engine.expect(messages.Gone) == messages.Gone(*KEY)
 
 
 @every_kind
@@ -201,10 +203,10 @@ def test_term_of_the_keeper_stops_everything_even_what_nobody_owns(kind: Kind) -
         engine = made.start().synced()
         engine.spawn()
         pids = started(made, 3)
-        until(lambda: not environment_of(pids[2]).get(wire.MARK), "a cleared environment")
+        until(lambda: not environment_of(pids[2]).get(MARK), "a cleared environment")
         made.process.terminate()
-        engine.expect(wire.Stopping)
-        engine.expect(wire.Exited)
+        engine.expect(messages.Stopping)
+        engine.expect(messages.Exited)
         engine.close()
         assert made.process.wait(10) == 0
         assert [pid for pid in pids if lives(pid)] == []
@@ -220,11 +222,11 @@ def test_second_term_kills_at_once() -> None:
         engine.spawn()
         started(made, 1)
         made.process.terminate()
-        engine.expect(wire.Stopping)
-        engine.send(wire.Spawn("app/worker", 2, 1))
-        assert engine.expect(wire.SpawnFailed).step == "stopping"
+        engine.expect(messages.Stopping)
+        engine.send(messages.Spawn("app/worker", 2, 1))
+        assert engine.expect(messages.SpawnFailed).step == "stopping"
         made.process.send_signal(signal.SIGINT)
-        assert engine.expect(wire.Exited).exit.sent == "KILL"
+        assert engine.expect(messages.Exited).exit.sent == "KILL"
         engine.close()
         assert made.process.wait(10) == 0
 
@@ -235,9 +237,9 @@ def test_engine_can_ask_for_shutdown() -> None:
         made.write(made.entry("sleep", "1000"))
         engine = made.start().synced()
         engine.spawn()
-        engine.send(wire.Shutdown())
-        engine.expect(wire.Stopping)
-        assert engine.expect(wire.Exited).exit.code == -signal.SIGTERM
+        engine.send(messages.Shutdown())
+        engine.expect(messages.Stopping)
+        assert engine.expect(messages.Exited).exit.code == -signal.SIGTERM
         assert not engine.receive(10), "end of file after the last report"
         engine.close()
         assert made.process.wait(10) == 0
@@ -261,10 +263,10 @@ def test_a_run_that_is_gone_is_not_held_for_the_day_that_its_stop_would_have_wai
         engine = made.start().synced()
         for run in range(1, 21):
             engine.spawn(run=run)
-            engine.send(wire.Stop("app/worker", 1, run))
-            if not engine.expect(wire.Exited, run=run).gone:
-                engine.expect(wire.Gone, run=run)
-            engine.send(wire.Forget("app/worker", 1, run))
+            engine.send(messages.Stop("app/worker", 1, run))
+            if not engine.expect(messages.Exited, run=run).gone:
+                engine.expect(messages.Gone, run=run)
+            engine.send(messages.Forget("app/worker", 1, run))
 
         def told() -> bool:
             before = made.log.count("runs in memory")

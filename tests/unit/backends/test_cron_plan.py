@@ -12,7 +12,7 @@ from shiftboss.core.facts import PathFacts
 from shiftboss.core.plan import Conflict, CreateFile, MakeDirectory, Override, Plan, RemoveFile, WriteFile
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.spec import Limits, Schedule, Worker
-from shiftboss.core.wire import read_manifest
+from shiftboss.core.wire.manifest import read_manifest
 
 CRON = CronBackend()
 PLAIN = Override()

@@ -6,7 +6,8 @@ from tests.shop import CONFIG, PROJECT_FILE, QUEUE, SCHEDULER, Shop
 
 from shiftboss.core.limits import Ground, limits_of
 from shiftboss.core.spec import Limits
-from shiftboss.core.wire import Entry, read_manifest
+from shiftboss.core.wire.entry import Entry
+from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.setup.catalog import load_catalog
 from shiftboss.setup.report import report
 from shiftboss.setup.units import Resolved, resolve

@@ -13,7 +13,9 @@ from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineProcess, EngineUnit
 from shiftboss.core.plan import ChangeOwner, ReloadEngine
 from shiftboss.core.spec import Account, Project, Worker
-from shiftboss.core.wire import Grants, WireError, read_manifest, with_revision
+from shiftboss.core.wire.entry import Grants, with_revision
+from shiftboss.core.wire.manifest import read_manifest
+from shiftboss.core.wire.values import WireError
 from shiftboss.host.fake import ENGINE, fake_machine
 from shiftboss.host.fake_supervisor import Script
 from shiftboss.setup.control import restart, start, stop

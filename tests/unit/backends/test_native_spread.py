@@ -8,7 +8,7 @@ from tests.shop import CONFIG, PROJECT_FILE, ROOT, Shop
 
 from shiftboss.core.facts import Finished
 from shiftboss.core.plan import WriteFile
-from shiftboss.core.wire import read_manifest
+from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.setup.change import Change
 
 SCHEDULER = """[project]

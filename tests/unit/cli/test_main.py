@@ -8,9 +8,8 @@ import pytest
 from tests.shop import QUEUE, Shop
 
 from shiftboss.cli.classic import setup_cron_command, setup_supervisor_command
-from shiftboss.cli.main import COMMANDS, cli, run
+from shiftboss.cli.main import COMMANDS
 from shiftboss.core.errors import HostError, UserError
-from shiftboss.setup.session import on_machine
 
 
 class Ran:
@@ -41,18 +40,10 @@ def shop() -> Shop:
     return Shop()
 
 
-@pytest.fixture
-def sh(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Run:
+@pytest.fixture(name="sh")
+def fixture_sh(sh: Callable[..., tuple[int, str, str]]) -> Run:
     """Run a command line on the server in memory."""
-
-    def ran(*arguments: str, command: click.Command = cli, name: str = "shiftboss") -> Ran:
-        capsys.readouterr()
-        with on_machine(shop.machine):
-            code = run(command, arguments, name)
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
-
-    return ran
+    return lambda *arguments, **options: Ran(*sh(*arguments, **options))
 
 
 # (arguments, exit code, a part of the error, a part of the hint)

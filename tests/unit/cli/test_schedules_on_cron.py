@@ -1,16 +1,14 @@
 """Schedules that cron starts through the launcher, on the command line: run, pause, resume, why, next, status."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 from tests.shop import QUEUE, SCHEDULER, Shop
 
-from shiftboss.cli.main import cli, run
 from shiftboss.core.facts import Finished
 from shiftboss.setup.requests import ScheduleRequest
-from shiftboss.setup.session import on_machine
 
 Run = Callable[..., tuple[int, str, str]]
 BACKUP = ScheduleRequest("backup", cron="30 2 * * *", command="php backup.php")
@@ -24,18 +22,6 @@ def shop() -> Shop:
     made = Shop()
     made.set_up(SCHEDULER, BACKUP, PLAIN)
     return made
-
-
-@pytest.fixture
-def sh(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    def ran(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with on_machine(shop.machine):
-            code = run(cli, arguments, "shiftboss")
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return ran
 
 
 def remember(shop: Shop, *rows: object, unit: str = "backup") -> None:

@@ -1,15 +1,13 @@
 """The tasks inside a Laravel scheduler on the command line."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.laravel_samples import sample
 from tests.shop import QUEUE, SCHEDULER, Shop
 
-from shiftboss.cli.main import cli, run
 from shiftboss.core.facts import Finished
-from shiftboss.setup.session import on_machine
 
 LIST = sample("list-10.50.3")
 Run = Callable[..., tuple[int, str, str]]
@@ -31,18 +29,6 @@ def shop(asked: list[str]) -> Shop:
     shop.set_up(QUEUE, SCHEDULER)
     shop.machine.commands.answers["/usr/bin/php"] = artisan
     return shop
-
-
-@pytest.fixture
-def sh(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    def ran(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with on_machine(shop.machine):
-            code = run(cli, arguments, "shiftboss")
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return ran
 
 
 def test_only_who_asks_for_tasks_starts_artisan(sh: Run, asked: list[str]) -> None:

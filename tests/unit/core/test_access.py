@@ -10,7 +10,7 @@ from shiftboss.api.calls import CALLS
 from shiftboss.core import access
 from shiftboss.core.access import Access, Caller, Projects, Rights, allowed, level, narrowed, projects_of
 from shiftboss.core.errors import DeniedError, UserError
-from shiftboss.core.wire import Entry, Grants, Policy
+from shiftboss.core.wire.entry import Entry, Grants, Policy
 
 SHOP = Rights(
     1001, Grants(operators=(2001,), operator_groups=(3001,), viewers=(2002,), viewer_groups=(3002,))

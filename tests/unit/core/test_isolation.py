@@ -4,7 +4,6 @@ from contextlib import nullcontext
 
 import pytest
 
-from shiftboss.core import wire
 from shiftboss.core.errors import UserError
 from shiftboss.core.isolation import (
     Places,
@@ -18,6 +17,9 @@ from shiftboss.core.isolation import (
 )
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import Account, Isolation, Limits, Project, Site, Worker
+from shiftboss.core.wire.entry import Confinement, Entry, Fallback, revision, with_revision
+from shiftboss.core.wire.manifest import manifest_text, read_manifest
+from shiftboss.core.wire.values import WireError
 
 SITE = Site(
     config_file="",
@@ -35,7 +37,7 @@ HIDDEN = (
     ("hide", "/infra/logs/projects", "/infra/logs/projects/shop"),
     ("hide", "/infra/projects", "/infra/projects/shop"),
 )
-ENTRY = wire.Entry("shop/queue", ("php",), "shop_user", 2001, 2001, "/home/shop_user", "/d", "/d", "")
+ENTRY = Entry("shop/queue", ("php",), "shop_user", 2001, 2001, "/home/shop_user", "/d", "/d", "")
 
 
 def names(level: str, asked: Isolation = Isolation()) -> list[str]:  # noqa: B008 -- frozen
@@ -155,16 +157,16 @@ def test_the_launcher_is_needed_for_limits_and_isolation_only(unit: Worker, need
 def test_a_confined_entry_survives_the_manifest() -> None:
     limits = Limits(memory_bytes=1 << 28, cpu_percent=50, tasks_max=9, nofile=99, nice=3, io_weight=7)
     unit = worker(limits, Isolation("strict"))
-    entry = wire.with_revision(confined(ENTRY, unit, SITE, "standard", watched=True))
+    entry = with_revision(confined(ENTRY, unit, SITE, "standard", watched=True))
     assert entry.umask == 0o027
     assert entry.rlimits == {"CORE": (0, 0), "NOFILE": (99, 99)}
-    text = wire.manifest_text("shop", (entry,))
-    assert wire.read_manifest(text.encode(), "shop") == (entry,)
+    text = manifest_text("shop", (entry,))
+    assert read_manifest(text.encode(), "shop") == (entry,)
 
 
 def test_a_changed_limit_is_another_revision() -> None:
     one, two = (confined(ENTRY, worker(Limits(tasks_max=n)), SITE, "standard", watched=True) for n in (5, 6))
-    assert wire.revision(one) != wire.revision(two)
+    assert revision(one) != revision(two)
 
 
 def test_a_private_tmp_leaves_half_of_the_memory_to_work_with() -> None:
@@ -184,10 +186,10 @@ def test_a_private_tmp_leaves_half_of_the_memory_to_work_with() -> None:
         {"nice": 20},
         {"steps": (("hide", "/a\0b"),)},
         {"steps": ((),)},
-        {"fallbacks": (wire.Fallback("memory", {"DATA": (-5, 1)}, ""),)},
+        {"fallbacks": (Fallback("memory", {"DATA": (-5, 1)}, ""),)},
     ],
 )
 def test_a_manifest_with_another_confinement_is_refused(wrong: dict[str, object]) -> None:
-    entry = ENTRY._replace(confinement=wire.Confinement(**wrong), revision="x")  # type: ignore[arg-type]
-    with pytest.raises(wire.WireError, match="has a wrong limit or isolation"):
-        wire.read_manifest(wire.manifest_text("shop", (entry,)).encode(), "shop")
+    entry = ENTRY._replace(confinement=Confinement(**wrong), revision="x")  # type: ignore[arg-type]
+    with pytest.raises(WireError, match="has a wrong limit or isolation"):
+        read_manifest(manifest_text("shop", (entry,)).encode(), "shop")

@@ -7,10 +7,11 @@ from typing import Any
 
 from shiftboss.api.calls import Event
 from shiftboss.confine.usage import Usage
-from shiftboss.core import wire
 from shiftboss.core.agenda_values import Save
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.exit_reason import Starved
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry, Policy, StopTerms
 from shiftboss.engine.database import ProcessMemory, ScaleMemory
 from shiftboss.engine.occurrences import Detail
 from shiftboss.engine.shell_port import Key
@@ -29,7 +30,7 @@ class FakeShell:
     port_owner: str = ""
     used: dict[int, Usage] = field(default_factory=dict)
     hungry: Starved | None = None
-    sent: list[wire.Request] = field(default_factory=list)
+    sent: list[messages.Request] = field(default_factory=list)
     timers: dict[Key, tuple[int, float]] = field(default_factory=dict)
     attached: list[tuple[str, int, int]] = field(default_factory=list)
     finished: list[tuple[str, int, int]] = field(default_factory=list)
@@ -40,7 +41,7 @@ class FakeShell:
     memories: dict[Key, ProcessMemory | None] = field(default_factory=dict)
     scales: dict[str, ScaleMemory | None] = field(default_factory=dict)
     missing: list[Key] = field(default_factory=list)
-    limits: list[list[wire.Entry]] = field(default_factory=list)
+    limits: list[list[Entry]] = field(default_factory=list)
     waits: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     held_back: list[Callable[[], None]] = field(default_factory=list)
     tails: list[Callable[[list[str]], None]] = field(default_factory=list)
@@ -60,7 +61,7 @@ class FakeShell:
         while self._soon:
             self._soon.popleft()()
 
-    def take_sent(self) -> list[wire.Request]:
+    def take_sent(self) -> list[messages.Request]:
         sent, self.sent = self.sent, []
         return sent
 
@@ -79,19 +80,19 @@ class FakeShell:
     def wake_at(self, wall: float, mono: float, then: Callable[[], None]) -> None:
         self.wake = (wall, mono, then)
 
-    def begin_output(self, entry: wire.Entry, lane: int, run: int, descriptor: int, line: str) -> None:
+    def begin_output(self, entry: Entry, lane: int, run: int, descriptor: int, line: str) -> None:
         self.attached.append((entry.address, lane, run))
         self.lines.append(line)
 
-    def end_output(self, entry: wire.Entry, lane: int, run: int, line: str) -> None:
+    def end_output(self, entry: Entry, lane: int, run: int, line: str) -> None:
         self.lines.append(line)
 
     def tail_output(
-        self, entry: wire.Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
+        self, entry: Entry, lane: int, run: int, lines: int, then: Callable[[list[str]], None]
     ) -> None:
         self.tail(entry.address, lines, then)
 
-    def finish_output(self, entry: wire.Entry, lane: int, run: int, then: Callable[[], None]) -> None:
+    def finish_output(self, entry: Entry, lane: int, run: int, then: Callable[[], None]) -> None:
         self.finish(entry, lane, run, then)
 
     def save(self, save: Save, details: list[Detail], then: Callable[[str], None]) -> None:
@@ -105,7 +106,7 @@ class FakeShell:
     def jitter(self) -> float:
         return self.jitter_value
 
-    def send(self, request: wire.Request) -> None:
+    def send(self, request: messages.Request) -> None:
         self.sent.append(request)
 
     def arm(self, key: Key, epoch: int, seconds: float) -> None:
@@ -120,10 +121,10 @@ class FakeShell:
     def serve(self, descriptor: int, path: str) -> None:
         self.served.append((descriptor, path))
 
-    def attach(self, entry: wire.Entry, process: int, run: int, descriptor: int) -> None:
+    def attach(self, entry: Entry, process: int, run: int, descriptor: int) -> None:
         self.attached.append((entry.address, process, run))
 
-    def finish(self, entry: wire.Entry, process: int, run: int, then: Callable[[], None]) -> None:
+    def finish(self, entry: Entry, process: int, run: int, then: Callable[[], None]) -> None:
         self.finished.append((entry.address, process, run))
         if self.finish_answers:
             then()
@@ -136,7 +137,7 @@ class FakeShell:
         else:
             self.tails.append(then)
 
-    def limits_changed(self, entries: list[wire.Entry]) -> None:
+    def limits_changed(self, entries: list[Entry]) -> None:
         self.limits.append(entries)
 
     def listener(self, port: int, then: Callable[[str], None]) -> None:
@@ -194,7 +195,7 @@ class FakeShell:
         self.has_ended = True
 
 
-def entry(address: str = "shop/queue", processes: int = 1, **changes: Any) -> wire.Entry:
+def entry(address: str = "shop/queue", processes: int = 1, **changes: Any) -> Entry:
     """Return an entry; `policy_…` and `stop_…` go to the policy and the stop terms."""
     policy = {
         key.removeprefix("policy_"): changes.pop(key) for key in [*changes] if key.startswith("policy_")
@@ -211,7 +212,7 @@ def entry(address: str = "shop/queue", processes: int = 1, **changes: Any) -> wi
         "current": "/srv/shop/current",
         "revision": "r1",
         "processes_max": max(10, processes),
-        "stop": wire.StopTerms(**stop),
-        "policy": wire.Policy(processes=processes, log_path="/logs/shop/queue.log", **policy),
+        "stop": StopTerms(**stop),
+        "policy": Policy(processes=processes, log_path="/logs/shop/queue.log", **policy),
     }
-    return wire.Entry(**{**fields, **changes})
+    return Entry(**{**fields, **changes})

@@ -9,9 +9,10 @@ from fake_shell import FakeShell, entry
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer
-from shiftboss.core import wire
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.lifecycle import State
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import VERSION, Entry, Grants
 from shiftboss.engine.answers import StatusReport
 from shiftboss.engine.database import Memory, ProcessMemory, ScaleMemory
 from shiftboss.engine.loop import Asked, Loop, Lost, Message, Missed, Rang, Received
@@ -19,58 +20,60 @@ from shiftboss.engine.loop import Asked, Loop, Lost, Message, Missed, Rang, Rece
 Q = "shop/queue"
 RELEASE = "/srv/shop/releases/1"
 BOOT = "boot-now"
-HELLO = wire.Hello(wire.VERSION, "i1", 77, "/run/x/api.sock")
+HELLO = messages.Hello(VERSION, "i1", 77, "/run/x/api.sock")
 
 
-def spawn(run: int = 1, process: int = 1, unit: str = Q) -> wire.Spawn:
-    return wire.Spawn(unit, process, run)
+def spawn(run: int = 1, process: int = 1, unit: str = Q) -> messages.Spawn:
+    return messages.Spawn(unit, process, run)
 
 
-def stop(run: int = 1, process: int = 1, unit: str = Q) -> wire.Stop:
-    return wire.Stop(unit, process, run)
+def stop(run: int = 1, process: int = 1, unit: str = Q) -> messages.Stop:
+    return messages.Stop(unit, process, run)
 
 
-def forget(run: int = 1, process: int = 1, unit: str = Q) -> wire.Forget:
-    return wire.Forget(unit, process, run)
+def forget(run: int = 1, process: int = 1, unit: str = Q) -> messages.Forget:
+    return messages.Forget(unit, process, run)
 
 
 def spawned(run: int = 1, process: int = 1, at: float = 1000.0, **changes: Any) -> Received:
-    report = wire.Spawned(Q, process, run, 5000 + 100 * process + run, at, RELEASE, "r1")
+    report = messages.Spawned(Q, process, run, 5000 + 100 * process + run, at, RELEASE, "r1")
     return Received(report._replace(**changes), 50 + run)
 
 
-def ended(code: int = 0, at: float = 2000.0, sent: str = "") -> wire.Exit:
-    return wire.Exit(code, at, sent, core_dumped=False, user_seconds=0, system_seconds=0, max_rss_bytes=0)
+def ended(code: int = 0, at: float = 2000.0, sent: str = "") -> messages.Exit:
+    return messages.Exit(code, at, sent, core_dumped=False, user_seconds=0, system_seconds=0, max_rss_bytes=0)
 
 
 def exited(
     run: int = 1, code: int = 0, *, at: float = 2000.0, gone: bool = True, process: int = 1
 ) -> Received:
-    return Received(wire.Exited(Q, process, run, ended(code, at), gone))
+    return Received(messages.Exited(Q, process, run, ended(code, at), gone))
 
 
 def gone(run: int = 1, process: int = 1) -> Received:
-    return Received(wire.Gone(Q, process, run))
+    return Received(messages.Gone(Q, process, run))
 
 
-def failed(run: int = 1, step: wire.Step = "exec", errno: int = 8, words: str = "cannot run x") -> Received:
-    return Received(wire.SpawnFailed(Q, 1, run, step, errno, words))
+def failed(
+    run: int = 1, step: messages.Step = "exec", errno: int = 8, words: str = "cannot run x"
+) -> Received:
+    return Received(messages.SpawnFailed(Q, 1, run, step, errno, words))
 
 
 def held(run: int = 1, process: int = 1, **changes: Any) -> Received:
-    report = wire.Held(Q, process, run, 5000 + 100 * process + run, 500.0, RELEASE, "r1")
+    report = messages.Held(Q, process, run, 5000 + 100 * process + run, 500.0, RELEASE, "r1")
     return Received(report._replace(**changes), 50 + run)
 
 
-def manifest(*entries: wire.Entry, serial: int = 1, errors: dict[str, str] | None = None) -> list[Message]:
-    offers: list[Message] = [Received(wire.Offer(serial, item)) for item in entries]
-    return [*offers, Received(wire.Manifest(serial, len(entries), errors or {}))]
+def manifest(*entries: Entry, serial: int = 1, errors: dict[str, str] | None = None) -> list[Message]:
+    offers: list[Message] = [Received(messages.Offer(serial, item)) for item in entries]
+    return [*offers, Received(messages.Manifest(serial, len(entries), errors or {}))]
 
 
-def beginning(*entries: wire.Entry, kept: Sequence[Received] = ()) -> list[Message]:
+def beginning(*entries: Entry, kept: Sequence[Received] = ()) -> list[Message]:
     """Return what the keeper answers to the first Sync."""
-    project = Received(wire.Release("shop", RELEASE))
-    return [Received(HELLO, 9), *manifest(*entries), project, *kept, Received(wire.Synced())]
+    project = Received(messages.Release("shop", RELEASE))
+    return [Received(HELLO, 9), *manifest(*entries), project, *kept, Received(messages.Synced())]
 
 
 class Played:
@@ -81,24 +84,24 @@ class Played:
         self.loop = Loop(self.shell, memory or Memory(), boot=BOOT)
         self.replies: list[Answer | ShiftbossError] = []
 
-    def play(self, *messages: Message) -> list[wire.Request]:
-        for message in messages:
+    def play(self, *told: Message) -> list[messages.Request]:
+        for message in told:
             self.loop.post(message)
             self.shell.settle()
         return self.shell.take_sent()
 
-    def begin(self, *entries: wire.Entry, kept: Sequence[Received] = ()) -> list[wire.Request]:
+    def begin(self, *entries: Entry, kept: Sequence[Received] = ()) -> list[messages.Request]:
         return self.play(*beginning(*entries, kept=kept))
 
-    def ask(self, call: str, request: calls.Struct, who: str = "root") -> list[wire.Request]:
+    def ask(self, call: str, request: calls.Struct, who: str = "root") -> list[messages.Request]:
         return self.play(Asked(call, request, who, self.replies.append, self.replies.append))
 
-    def ring(self, process: int = 1) -> list[wire.Request]:
+    def ring(self, process: int = 1) -> list[messages.Request]:
         epoch, due = self.shell.timers.pop((Q, process))
         self.shell.clock = due
         return self.play(Rang((Q, process), epoch))
 
-    def running(self, *entries: wire.Entry) -> None:
+    def running(self, *entries: Entry) -> None:
         """Begin, and bring the processes of the first entry to RUNNING."""
         self.begin(*entries)
         for number in range(1, entries[0].policy.processes + 1):
@@ -125,7 +128,7 @@ class Played:
 
 # ---- histories as data: (message, what the keeper is asked then)
 
-Step = tuple[Message, list[wire.Request]]
+Step = tuple[Message, list[messages.Request]]
 
 HISTORIES: dict[str, list[Step]] = {
     "a crash is followed by the next run before the end is told": [
@@ -150,7 +153,7 @@ HISTORIES: dict[str, list[Step]] = {
     ],
     "a missing release is waited for; the release starts it": [
         (failed(1, "directory", 2, "cannot enter /srv/shop/current: No such file or directory"), [forget(1)]),
-        (Received(wire.Release("shop", "/srv/shop/releases/2")), [spawn(2)]),
+        (Received(messages.Release("shop", "/srv/shop/releases/2")), [spawn(2)]),
     ],
     "messages of the past only have the keeper forget": [
         (spawned(), []),
@@ -161,16 +164,16 @@ HISTORIES: dict[str, list[Step]] = {
     "an unknown run is ended": [
         (spawned(), []),
         (
-            Received(wire.Spawned("shop/other", 1, 4, 99, 1000.0, RELEASE, "r1"), 60),
-            [wire.Kill("shop/other", 1, 4)],
+            Received(messages.Spawned("shop/other", 1, 4, 99, 1000.0, RELEASE, "r1"), 60),
+            [messages.Kill("shop/other", 1, 4)],
         ),
-        (Received(wire.Exited("shop/other", 1, 4, ended(-9), gone=True)), [forget(4, 1, "shop/other")]),
+        (Received(messages.Exited("shop/other", 1, 4, ended(-9), gone=True)), [forget(4, 1, "shop/other")]),
     ],
     "a run that is told when the next one lives already is ended, counted and its output is kept": [
         (spawned(), []),
         (exited(code=1), [spawn(2), forget(1)]),
         (spawned(2, at=2000.0), []),
-        (spawned(9), [wire.Kill(Q, 1, 9)]),
+        (spawned(9), [messages.Kill(Q, 1, 9)]),
         (exited(9, -9), [forget(9)]),
         (exited(9, -9), [forget(9)]),
     ],
@@ -191,7 +194,7 @@ HISTORIES: dict[str, list[Step]] = {
     ],
     "while everything is being stopped nothing is started": [
         (spawned(), []),
-        (Received(wire.Stopping()), [stop(1)]),
+        (Received(messages.Stopping()), [stop(1)]),
         (exited(code=0), [forget(1)]),
     ],
     "what was missed is asked for again": [
@@ -214,10 +217,10 @@ def test_history(name: str) -> None:
 
 def test_everything_that_should_run_is_started_and_clients_are_answered_only_then() -> None:
     played = Played()
-    messages = beginning(entry(processes=2))
-    assert played.play(*messages[:-1]) == []
+    told = beginning(entry(processes=2))
+    assert played.play(*told[:-1]) == []
     assert not played.shell.is_ready
-    assert played.play(messages[-1]) == [spawn(1, 1), spawn(1, 2)]
+    assert played.play(told[-1]) == [spawn(1, 1), spawn(1, 2)]
     assert played.shell.is_ready
     assert played.shell.served == [(9, "/run/x/api.sock")]
 
@@ -298,20 +301,20 @@ def test_run_numbers_go_on_where_they_were() -> None:
 
 def test_an_exit_that_comes_in_the_middle_of_the_takeover_is_not_lost() -> None:
     played = Played()
-    messages = beginning(entry(), kept=[held(3)])
-    played.play(*messages[:-1])
+    told = beginning(entry(), kept=[held(3)])
+    played.play(*told[:-1])
     assert played.play(exited(3, 1)) == []
-    assert played.play(messages[-1]) == [spawn(4), forget(3)]
+    assert played.play(told[-1]) == [spawn(4), forget(3)]
     assert [event.run for event in played.shell.events("exit")] == [3]
 
 
 def test_a_run_that_a_dead_engine_asked_for_and_that_is_just_starting_is_asked_for_once_more() -> None:
     """It is not held yet when the keeper tells what it holds; the same number makes it the same run."""
     played = Played(Memory({(Q, 1): ProcessMemory(ended_run=2)}))
-    messages = beginning(entry())
-    played.play(*messages[:-1])
+    told = beginning(entry())
+    played.play(*told[:-1])
     assert played.play(spawned(3, at=999.0)) == []
-    assert played.play(messages[-1]) == [spawn(3)]
+    assert played.play(told[-1]) == [spawn(3)]
     assert played.process().pid == 5103
     assert played.play(held(3, started=999.0)) == []
     assert (played.state(), played.shell.timers[Q, 1][1]) == (State.STARTING, 1001.0)
@@ -343,9 +346,9 @@ def test_a_live_run_of_an_older_revision_is_restarted_at_the_takeover() -> None:
 
 def test_what_lives_but_is_in_the_manifest_no_more_is_stopped_and_forgotten() -> None:
     played = Played()
-    kept = Received(wire.Held("shop/old", 1, 2, 9, 500.0, RELEASE, "r1"), 55)
+    kept = Received(messages.Held("shop/old", 1, 2, 9, 500.0, RELEASE, "r1"), 55)
     assert played.begin(entry(), kept=[kept]) == [stop(2, 1, "shop/old"), spawn(1)]
-    played.play(Received(wire.Exited("shop/old", 1, 2, ended(), gone=True)))
+    played.play(Received(messages.Exited("shop/old", 1, 2, ended(), gone=True)))
     assert set(played.loop.fleet.units) == {Q}
 
 
@@ -399,12 +402,12 @@ def test_a_live_scale_is_remembered_until_the_file_says_something_else() -> None
 
 def test_a_manifest_that_arrived_with_holes_is_asked_for_again() -> None:
     played = Played()
-    messages = beginning(entry(), entry("shop/mail"))
-    del messages[1]
-    played.play(*messages[:-1])
+    told = beginning(entry(), entry("shop/mail"))
+    del told[1]
+    played.play(*told[:-1])
     [(_, again)] = played.shell.waits
     again()
-    assert played.shell.take_sent() == [wire.Sync()]
+    assert played.shell.take_sent() == [messages.Sync()]
 
 
 # ---- ends, told
@@ -556,7 +559,7 @@ def test_every_change_is_noted_with_name_and_number_of_who_asked() -> None:
 
 def test_rights_are_those_of_the_manifest_that_arrived_last() -> None:
     played = Played()
-    played.begin(entry(policy_grants=wire.Grants(operators=(7,))), entry("blog/mail"))
+    played.begin(entry(policy_grants=Grants(operators=(7,))), entry("blog/mail"))
     assert played.loop.fleet.projects.users == {7, 1500}
     assert set(played.loop.fleet.projects.rights) == {"shop", "blog"}
     played.play(*manifest(entry(), serial=2))
@@ -678,8 +681,8 @@ def test_a_wrong_request_changes_nothing(call: str, request_: calls.Struct, word
 # ---- manifests
 
 
-def reload(played: Played, *entries: wire.Entry, errors: dict[str, str] | None = None) -> list[wire.Request]:
-    assert played.ask("reload", calls.Reload()) == [wire.Reload()]
+def reload(played: Played, *entries: Entry, errors: dict[str, str] | None = None) -> list[messages.Request]:
+    assert played.ask("reload", calls.Reload()) == [messages.Reload()]
     return played.play(*manifest(*entries, serial=2, errors=errors))
 
 
@@ -746,7 +749,9 @@ def test_what_is_remembered_of_a_unit_that_is_gone_is_forgotten_by_the_next_engi
 
 def test_nothing_is_forgotten_while_a_manifest_file_is_broken() -> None:
     played = Played(Memory({("mail/old", 1): ProcessMemory(down="keep")}))
-    played.play(Received(HELLO, 9), *manifest(entry(), errors={"mail.json": "x"}), Received(wire.Synced()))
+    played.play(
+        Received(HELLO, 9), *manifest(entry(), errors={"mail.json": "x"}), Received(messages.Synced())
+    )
     assert played.shell.memories == {}
 
 
@@ -779,7 +784,7 @@ def test_a_process_is_stale_when_current_leads_elsewhere() -> None:
     played = Played()
     played.running(entry())
     assert not played.process().stale
-    assert played.play(Received(wire.Release("shop", "/srv/shop/releases/2"))) == []
+    assert played.play(Received(messages.Release("shop", "/srv/shop/releases/2"))) == []
     assert played.process().stale
     assert played.process().deleted is False
 
@@ -811,7 +816,7 @@ def test_the_status_tells_when_the_next_start_is() -> None:
 def test_the_engine_ends_when_the_keeper_is_stopping_and_all_is_gone() -> None:
     played = Played()
     played.running(entry(processes=2))
-    played.play(Received(wire.Stopping()))
+    played.play(Received(messages.Stopping()))
     played.play(exited(1, process=1))
     assert not played.shell.has_ended
     played.play(exited(1, process=2))
@@ -822,7 +827,7 @@ def test_the_engine_ends_when_the_keeper_is_stopping_and_all_is_gone() -> None:
 def test_while_everything_is_being_stopped_requests_are_refused() -> None:
     played = Played()
     played.running(entry())
-    played.play(Received(wire.Stopping()))
+    played.play(Received(messages.Stopping()))
     assert played.ask("start", act(Q)) == []
     assert isinstance(played.replies[-1], ShiftbossError)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
 from shiftboss.engine.keeper_link import KeeperLink
 
 
@@ -58,23 +58,23 @@ def ends() -> Iterator[Ends]:
 
 def test_what_the_keeper_said_last_is_heard_although_it_left_a_request_unread(ends: Ends) -> None:
     """The kernel answers a read with ECONNRESET then, before it hands over what waits (unix(7))."""
-    ends.link.send(wire.Sync())
-    ends.keeper.send(wire.encode(wire.Stopping()))
+    ends.link.send(messages.Sync())
+    ends.keeper.send(codec.encode(messages.Stopping()))
     ends.keeper.close()
     ends.loop.turn()
-    assert ends.heard == [wire.Stopping(), "lost"]
+    assert ends.heard == [messages.Stopping(), "lost"]
 
 
 def test_the_end_of_the_keeper_is_told_once_and_nothing_is_sent_after_it(ends: Ends) -> None:
     ends.keeper.close()
     ends.loop.turn()
     ends.loop.turn()
-    ends.link.send(wire.Sync())
+    ends.link.send(messages.Sync())
     assert ends.heard == ["lost"]
 
 
 def test_what_is_not_understood_is_passed_over(ends: Ends) -> None:
     ends.keeper.send(b'{"type": "of a later version"}')
-    ends.keeper.send(wire.encode(wire.Synced()))
+    ends.keeper.send(codec.encode(messages.Synced()))
     ends.loop.turn()
-    assert ends.heard == [wire.Synced()]
+    assert ends.heard == [messages.Synced()]

@@ -3,13 +3,16 @@ import json
 import pytest
 from fake_shell import entry
 
-from shiftboss.core import wire
+from shiftboss.core.wire import codec, messages
+from shiftboss.core.wire.entry import Entry, Policy
+from shiftboss.core.wire.manifest import manifest_text
+from shiftboss.core.wire.values import WireError
 from shiftboss.engine.known_entries import KnownEntries
 
 
-def offered(known: KnownEntries, serial: int, item: wire.Entry) -> wire.Entry:
-    report = known.decode(wire.encode(wire.Offer(serial, item)))
-    assert isinstance(report, wire.Offer)
+def offered(known: KnownEntries, serial: int, item: Entry) -> Entry:
+    report = known.decode(codec.encode(messages.Offer(serial, item)))
+    assert isinstance(report, messages.Offer)
     assert report.serial == serial
     return report.entry
 
@@ -26,7 +29,7 @@ def test_an_entry_comes_out_as_it_went_in() -> None:
     known = KnownEntries()
     assert offered(known, 1, item) == item
     assert offered(known, 2, item) == item
-    assert type(offered(known, 3, item).policy) is wire.Policy
+    assert type(offered(known, 3, item).policy) is Policy
 
 
 def test_what_is_as_before_is_the_same_object() -> None:
@@ -48,27 +51,27 @@ def test_what_is_offered_no_more_is_forgotten() -> None:
 
 
 def test_other_reports_pass() -> None:
-    for report in (wire.Gone("a/b", 1, 2), wire.Manifest(3, 0, {}), wire.Synced()):
-        assert KnownEntries().decode(wire.encode(report)) == report
+    for report in (messages.Gone("a/b", 1, 2), messages.Manifest(3, 0, {}), messages.Synced()):
+        assert KnownEntries().decode(codec.encode(report)) == report
 
 
 def test_what_has_its_default_is_not_sent_and_what_an_earlier_keeper_sends_in_full_reads_the_same() -> None:
     item = entry(policy_options={"times": {"cron": "* * * * *"}}, rlimits={"NOFILE": (10, 20)})
-    raw = wire.encode(wire.Offer(1, item))
+    raw = codec.encode(messages.Offer(1, item))
     assert b'"lang"' not in raw
     assert b'"confinement"' not in raw
-    full = json.loads(raw) | {"entry": json.loads(wire.manifest_text("shop", (item,)))["entries"][0]}
+    full = json.loads(raw) | {"entry": json.loads(manifest_text("shop", (item,)))["entries"][0]}
     for sent in (raw, json.dumps(full).encode()):
-        assert wire.decode_report(sent) == wire.Offer(1, item)
+        assert codec.decode_report(sent) == messages.Offer(1, item)
 
 
 def test_what_is_shared_between_entries_is_of_the_right_type_in_each() -> None:
     """Python takes 1, 1.0 and true for equal; a value that was read before must not let a wrong one pass."""
-    rows = [json.loads(wire.encode(wire.Offer(1, entry(rlimits={"NOFILE": (1, 1)}))))]
+    rows = [json.loads(codec.encode(messages.Offer(1, entry(rlimits={"NOFILE": (1, 1)}))))]
     for wrong in ([1, True], [1.0, 1], ["1", 1], [1]):
         rows.append(json.loads(json.dumps(rows[0])))
         rows[-1]["entry"]["rlimits"] = {"NOFILE": wrong}
-    wire.decode_report(json.dumps(rows[0]).encode())
+    codec.decode_report(json.dumps(rows[0]).encode())
     for row in rows[1:]:
-        with pytest.raises(wire.WireError, match="rlimits has the wrong"):
-            wire.decode_report(json.dumps(row).encode())
+        with pytest.raises(WireError, match="rlimits has the wrong"):
+            codec.decode_report(json.dumps(row).encode())

@@ -4,19 +4,20 @@ from fake_shell import entry
 from test_histories import Played, exited, spawned
 
 from shiftboss.confine.usage import Usage
-from shiftboss.core import wire
 from shiftboss.core.exit_reason import Starved
 from shiftboss.core.lifecycle import State
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Confinement, Entry, Fallback
 
 SOFT = 100 * 1024**2
 
 
-def bounded() -> wire.Entry:
+def bounded() -> Entry:
     made = entry()
     return made._replace(policy=made.policy._replace(memory_soft_bytes=SOFT))
 
 
-def look(played: Played) -> list[wire.Request]:
+def look(played: Played) -> list[messages.Request]:
     """Let the next look of the watch come."""
     assert len(played.shell.waits) == 1
     seconds, then = played.shell.waits.pop()
@@ -65,7 +66,7 @@ def test_who_uses_more_than_its_soft_limit_is_stopped_and_started_and_the_histor
     assert look(played) == []
 
     played.shell.used = {pid: Usage(working_bytes=SOFT + 1)}
-    assert look(played) == [wire.Stop("shop/queue", 1, 1)]
+    assert look(played) == [messages.Stop("shop/queue", 1, 1)]
 
     [event] = played.shell.events("recycle")
     assert event.reason == "it uses 100M of memory, more than memory_soft 100M"
@@ -87,13 +88,13 @@ def test_a_young_run_is_left_alone() -> None:
     assert look(played) == []
     assert look(played) == []
     played.shell.clock += 10
-    assert look(played) == [wire.Stop("shop/queue", 1, 1)]
+    assert look(played) == [messages.Stop("shop/queue", 1, 1)]
 
 
-def unheld() -> wire.Entry:
+def unheld() -> Entry:
     """Return an entry whose memory limit is only held by an rlimit where there is no cgroup."""
-    fallback = wire.Fallback("memory", {"DATA": (SOFT, SOFT)}, "")
-    return entry()._replace(confinement=wire.Confinement(fallbacks=(fallback,)))
+    fallback = Fallback("memory", {"DATA": (SOFT, SOFT)}, "")
+    return entry()._replace(confinement=Confinement(fallbacks=(fallback,)))
 
 
 def test_without_a_memory_cgroup_the_hard_limit_is_watched_as_a_whole() -> None:
@@ -101,7 +102,7 @@ def test_without_a_memory_cgroup_the_hard_limit_is_watched_as_a_whole() -> None:
     played.running(unheld())
     played.shell.used = {played.process().pid or 0: Usage(working_bytes=SOFT + 1)}
 
-    assert look(played) == [wire.Stop("shop/queue", 1, 1)]
+    assert look(played) == [messages.Stop("shop/queue", 1, 1)]
     assert played.shell.events("recycle")[0].reason == "it uses 100M of memory, more than memory 100M"
 
 

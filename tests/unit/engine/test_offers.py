@@ -3,12 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftboss.core import wire
+from shiftboss.core.wire import messages
+from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.manifest import Offers
 
 
-def entry(name: str, revision: str = "r1") -> wire.Entry:
-    return wire.Entry(
+def entry(name: str, revision: str = "r1") -> Entry:
+    return Entry(
         address=f"shop/{name}",
         argv=("/bin/true",),
         user="shop",
@@ -21,9 +22,9 @@ def entry(name: str, revision: str = "r1") -> wire.Entry:
     )
 
 
-def offered(offers: Offers, serial: int, *entries: wire.Entry) -> None:
+def offered(offers: Offers, serial: int, *entries: Entry) -> None:
     for each in entries:
-        offers.add(wire.Offer(serial, each))
+        offers.add(messages.Offer(serial, each))
 
 
 NAMES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["r1", "r2", "r3"]))
@@ -33,13 +34,13 @@ NAMES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["r1", "r2", 
 def test_differences_add_up_to_the_manifest(first: dict[str, str], later: list[dict[str, str]]) -> None:
     offers, before = Offers(), first
     offered(offers, 1, *(entry(name, revision) for name, revision in first.items()))
-    assert offers.complete(wire.Manifest(1, len(first), {})) is not None
+    assert offers.complete(messages.Manifest(1, len(first), {})) is not None
     for serial, now in enumerate(later, 2):
         changed = [entry(name, revision) for name, revision in now.items() if before.get(name) != revision]
         offered(offers, serial, *changed)
         removed = tuple(f"shop/{name}" for name in before if name not in now)
 
-        found = offers.complete(wire.Manifest(serial, len(now), {}, base=serial - 1, removed=removed))
+        found = offers.complete(messages.Manifest(serial, len(now), {}, base=serial - 1, removed=removed))
 
         assert found == {f"shop/{name}": entry(name, revision) for name, revision in now.items()}
         before = now
@@ -48,14 +49,14 @@ def test_differences_add_up_to_the_manifest(first: dict[str, str], later: list[d
 def test_a_difference_to_a_manifest_that_never_came_is_not_taken() -> None:
     offers = Offers()
     offered(offers, 1, entry("a"))
-    assert offers.complete(wire.Manifest(1, 1, {}))
+    assert offers.complete(messages.Manifest(1, 1, {}))
     offered(offers, 3, entry("b"))
-    assert offers.complete(wire.Manifest(3, 2, {}, base=2)) is None
+    assert offers.complete(messages.Manifest(3, 2, {}, base=2)) is None
     offered(offers, 3, entry("a"), entry("b"))
-    assert offers.complete(wire.Manifest(3, 2, {})) == {"shop/a": entry("a"), "shop/b": entry("b")}
+    assert offers.complete(messages.Manifest(3, 2, {})) == {"shop/a": entry("a"), "shop/b": entry("b")}
 
 
 def test_a_missed_offer_is_noticed() -> None:
     offers = Offers()
     offered(offers, 1, entry("a"))
-    assert offers.complete(wire.Manifest(1, 2, {})) is None
+    assert offers.complete(messages.Manifest(1, 2, {})) is None

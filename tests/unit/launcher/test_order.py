@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shiftboss.backends import launch_pauses as pauses
 from shiftboss.backends.launch_pauses import paused_text
-from shiftboss.core import wire
+from shiftboss.core.wire.entry import Confinement, Entry, Fallback, Policy, StopTerms
+from shiftboss.core.wire.manifest import manifest_text
 from shiftboss.launcher.order import Address, Order, OrderError, _parse, read_paused
 
 words = st.text('aé€\U0001f642/="\\ \n\x1b', max_size=5)
@@ -19,17 +20,17 @@ tables = st.dictionaries(words, words, max_size=2)
 numbers = st.integers(0, 2**31)
 rlimits = st.dictionaries(words, st.tuples(numbers, numbers), max_size=2)
 confinements = st.builds(
-    wire.Confinement,
+    Confinement,
     v2=tables,
     v1=tables,
     budget_v2=tables,
     budget_v1=tables,
-    fallbacks=st.lists(st.builds(wire.Fallback, words, rlimits, words), max_size=2).map(tuple),
+    fallbacks=st.lists(st.builds(Fallback, words, rlimits, words), max_size=2).map(tuple),
     nice=st.integers(-20, 19),
     steps=st.lists(st.lists(words, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
 )
 entries = st.builds(
-    wire.Entry,
+    Entry,
     address=st.just("shop/queue"),
     argv=st.lists(words.filter(bool), min_size=1, max_size=4).map(tuple),
     user=words,
@@ -49,8 +50,8 @@ entries = st.builds(
     rlimits=rlimits,
     confinement=confinements,
     processes_max=st.just(1),
-    stop=st.just(wire.StopTerms()),
-    policy=st.just(wire.Policy()),
+    stop=st.just(StopTerms()),
+    policy=st.just(Policy()),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -61,9 +62,9 @@ json_values = st.recursive(
 
 @settings(max_examples=30)
 @given(entries)
-def test_what_the_manifest_says_is_what_is_launched(entry: wire.Entry) -> None:
-    table = _parse(wire.manifest_text("shop", (entry,)).encode(), "x")
-    assert table == json.loads(wire.manifest_text("shop", (entry,)))
+def test_what_the_manifest_says_is_what_is_launched(entry: Entry) -> None:
+    table = _parse(manifest_text("shop", (entry,)).encode(), "x")
+    assert table == json.loads(manifest_text("shop", (entry,)))
     rows = table["entries"]
     assert isinstance(rows, list)
     order, bounds = Order(rows[0]), entry.confinement
@@ -94,7 +95,7 @@ def test_any_other_bytes_are_refused_or_a_table(raw: bytes) -> None:
         assert isinstance(_parse(raw, "x"), dict)
 
 
-@given(st.dictionaries(st.sampled_from(wire.Entry._fields), json_values))
+@given(st.dictionaries(st.sampled_from(Entry._fields), json_values))
 def test_any_other_table_is_refused_in_words(row: dict[str, object]) -> None:
     with pytest.raises(OrderError, match=r"is missing or has the wrong type|has no command"):
         Order(row)
