@@ -6,12 +6,13 @@ first, then sends `{"id": 1, "item": {...}}` until one side closes. Who asks is 
 credentials, what they may from the table's `access` (core/access.py). Times in `at`, `started`, `ended` are seconds since the epoch; durations are seconds.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from shiftboss.core.access import Access
+if TYPE_CHECKING:
+    from shiftboss.core.access import Access  # all messages of the keeper come with it: no client needs them
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
@@ -411,7 +412,7 @@ class Call(msgspec.Struct, frozen=True):
 
     args: type[Struct]
     reply: type[Answer]
-    access: Access
+    access: "Access"
     item: type[Answer] | None = None
 
 
