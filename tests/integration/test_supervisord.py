@@ -10,14 +10,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 import pytest
+from msgspec.structs import replace
 
-from shiftboss.backends.supervisor_conf import process_name, program_of, render
+from shiftboss.backends.supervisor_conf import program_of, render
+from shiftboss.backends.supervisor_names import process_name
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import Account, Project, StopPolicy, SupervisorSite, Worker
 from shiftboss.host.supervisord import Supervisord

@@ -8,12 +8,13 @@ credentials, what they may from the table's `access` (core/access.py). Times in 
 It is one file because a row and its types change together.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from shiftboss.core.access import Access
+if TYPE_CHECKING:
+    from shiftboss.core.access import Access  # all messages of the keeper come with it: no client needs them
 
 VERSION = 1
 MAX_REQUEST = 64 * 1024
@@ -413,7 +414,7 @@ class Call(msgspec.Struct, frozen=True):
 
     args: type[Struct]
     reply: type[Answer]
-    access: Access
+    access: "Access"
     item: type[Answer] | None = None
 
 

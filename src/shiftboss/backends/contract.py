@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from shiftboss.core.facts import Answers, Query
 from shiftboss.core.plan import Override, Plan
-from shiftboss.core.spec import Project, Site, Unit, UnitKind
+from shiftboss.core.spec import Project, Site, Unit
 
 
 class Wanted(Struct, frozen=True):
@@ -24,7 +24,6 @@ class Backend(Protocol):
     """A target that can run workers, schedules or both."""
 
     name: str
-    kinds: frozenset[UnitKind]
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit lives here (or leaves something here, as its log does at logrotate)."""

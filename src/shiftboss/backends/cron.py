@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.cron_duplicates import duplicates
 from shiftboss.backends.cron_line import crontab_path, render_crontab
-from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders, spool_directory
+from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders
 from shiftboss.backends.launch_pauses import pauses_query, plan_pauses
+from shiftboss.backends.launch_places import spool_directory
 from shiftboss.backends.logs import LogPaths, log_queries, path_facts, prepare_logs
 from shiftboss.backends.sealed_file import SealedFile, plan_sealed_file, sealed_file_queries
 from shiftboss.core.cron_lint import Finding, lint
@@ -20,7 +21,7 @@ from shiftboss.core.facts import Answers, Query, ReadFile, StatPath
 from shiftboss.core.isolation import refuse_bounds
 from shiftboss.core.managed import belongs_to
 from shiftboss.core.plan import Override, Plan, merge
-from shiftboss.core.spec import Project, Schedule, Site, Unit, UnitKind
+from shiftboss.core.spec import Project, Schedule, Site, Unit
 
 __all__ = ["DIALECT", "CronBackend", "duplicates"]
 
@@ -56,7 +57,6 @@ class CronBackend:
     """The translator for Debian's cron and its kin."""
 
     name = "cron"
-    kinds: frozenset[UnitKind] = frozenset({"schedule"})
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from shiftboss.backends.contract import Wanted
+from shiftboss.backends.launch_places import orders_directory
 from shiftboss.backends.native_bounds import bound_notes
 from shiftboss.backends.native_manifest import plain_entry
 from shiftboss.core.facts import Answers, FindGround, FindLauncher, Query, ReadFile
@@ -21,7 +22,6 @@ from shiftboss.core.wire.entry import Entry, Policy, with_revision
 from shiftboss.core.wire.manifest import manifest_text
 
 _MODE = 0o600
-_BACKENDS = ("supervisor", "cron")
 
 
 class Launch(Struct, frozen=True):
@@ -31,24 +31,9 @@ class Launch(Struct, frozen=True):
     revision: str
 
 
-def orders_directory(site: Site, backend: str) -> str:
-    """Return the directory that the launcher of a backend reads."""
-    return f"{site.state}/launch/{backend}"
-
-
-def orders_directories(site: Site) -> tuple[str, ...]:
-    """Return every directory with orders."""
-    return tuple(orders_directory(site, backend) for backend in _BACKENDS)
-
-
 def launch_command(site: Site, backend: str, launcher: tuple[str, ...]) -> tuple[str, ...]:
     """Return the command that starts a unit of a backend, up to what is special of that backend."""
     return (*launcher, "--orders", orders_directory(site, backend))
-
-
-def spool_directory(site: Site) -> str:
-    """Return where the launcher keeps what became of the runs that cron started."""
-    return f"{site.state}/spool"
 
 
 def orders_queries(wanted: Wanted, backend: str) -> tuple[Query, ...]:

@@ -5,48 +5,14 @@ It is root's alone, as they are, and no part of them: a pause outlives what `app
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from shiftboss.backends.contract import Wanted
-from shiftboss.backends.launch_orders import orders_directory
-from shiftboss.core.errors import UserError
+from shiftboss.backends.launch_places import paused_path
+from shiftboss.backends.paused_file import paused_text, read_paused
 from shiftboss.core.facts import Answers, ReadFile
 from shiftboss.core.isolation import needs_launcher
 from shiftboss.core.plan import Plan, RemoveFile, WriteFile
-from shiftboss.core.spec import Site
 
 PAUSED_MODE = 0o600
-_VERSION = 1
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
-    project: str
-    paused: dict[str, str]
-
-
-def paused_path(site: Site, project: str) -> str:
-    """Return where it is written which schedules of a project are paused."""
-    return f"{orders_directory(site, 'cron')}/{project}.paused"
-
-
-def paused_text(project: str, paused: Mapping[str, str]) -> str:
-    """Return the text that says by whom schedules are paused, by their names."""
-    made = _File(_VERSION, project, dict(sorted(paused.items())))
-    return msgspec.json.encode(made).decode() + "\n"
-
-
-def read_paused(text: str | None, path: str) -> dict[str, str]:
-    """Return by whom schedules are paused, by their names; raise UserError for a text that does not say."""
-    if text is None:
-        return {}
-    try:
-        return msgspec.json.decode(text, type=_File).paused
-    except msgspec.MsgspecError as error:
-        raise UserError(
-            f"cannot tell which schedules are paused: {path}: {error}",
-            hint="Nothing of it runs until that is mended: remove the file, and pause again what shall be paused.",
-        ) from error
 
 
 def pauses_query(wanted: Wanted) -> ReadFile:

@@ -20,7 +20,7 @@ from shiftboss.core.errors import UserError
 from shiftboss.core.facts import Answers, EngineAccount, FindEngineAccount, Query, StatPath
 from shiftboss.core.managed import belongs_to, read_seal, seal
 from shiftboss.core.plan import Override, Plan, merge
-from shiftboss.core.spec import Schedule, Unit, UnitKind, Worker
+from shiftboss.core.spec import Schedule, Unit, Worker
 
 _ROOT = 0
 _BACKENDS = frozenset({"supervisor", "cron"})
@@ -41,7 +41,6 @@ class LogrotateBackend:
     """The translator for logrotate. It runs nothing; it looks after the logs of units on other backends."""
 
     name = "logrotate"
-    kinds: frozenset[UnitKind] = frozenset()  # it runs nothing, it only looks after logs
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether the log of a unit needs logrotate."""

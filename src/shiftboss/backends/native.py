@@ -22,8 +22,7 @@ from shiftboss.core.facts import (
 from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
-from shiftboss.core.spec import Site, Unit, UnitKind, Worker
-from shiftboss.core.status import ProcessStatus, status_of
+from shiftboss.core.spec import Site, Unit, Worker
 from shiftboss.core.wire.entry import Entry, fingerprint
 from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.core.wire.values import WireError
@@ -40,7 +39,6 @@ class NativeBackend:
     """The translator for our own engine."""
 
     name = "native"
-    kinds: frozenset[UnitKind] = frozenset({"worker", "schedule"})
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""
@@ -209,14 +207,4 @@ def _stopped(unit: EngineUnit) -> tuple[str, ...]:
     return tuple(
         f"{target} is stopped by hand; start it with: shiftboss start {target}"
         for target in (targets if stopped else ())
-    )
-
-
-def live(worker: Worker, unit: EngineUnit | None) -> tuple[ProcessStatus, ...]:
-    """Return the processes of a worker as the engine tells them; state None for one that it does not have."""
-    found = {process.number: process for process in (unit.processes if unit else ())}
-    count = worker.processes if unit is None or unit.override is None else unit.override
-    numbers = sorted({*range(1, count + 1), *found})
-    return tuple(
-        status_of(found[number]) if number in found else ProcessStatus(number, None) for number in numbers
     )

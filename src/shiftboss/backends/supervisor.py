@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.launch_orders import Launch, is_orders, orders_queries, plan_orders
 from shiftboss.backends.logs import log_queries, prepare_logs
-from shiftboss.backends.supervisor_conf import check, process_name, program_of, render, supervisor_name
+from shiftboss.backends.supervisor_conf import check, program_of, render
 from shiftboss.backends.supervisor_conflicts import in_the_way, wrong_user
-from shiftboss.backends.supervisor_live import addresses, live, number_of, with_launched
+from shiftboss.backends.supervisor_live import addresses, number_of
+from shiftboss.backends.supervisor_names import process_name, supervisor_name
 from shiftboss.backends.supervisor_rules import NotReadableError, Program, read_program
 from shiftboss.backends.supervisor_seen import Seen, files_query, path_of, see, workers_of
 from shiftboss.core.errors import UserError
@@ -36,16 +37,7 @@ from shiftboss.core.plan import (
     WriteFile,
     merge,
 )
-from shiftboss.core.spec import Unit, UnitKind, Worker
-
-__all__ = [
-    "SupervisorBackend",
-    "live",
-    "process_name",
-    "refuse_collisions",
-    "supervisor_name",
-    "with_launched",
-]
+from shiftboss.core.spec import Unit, Worker
 
 _MODE, _SECRET_MODE = 0o644, 0o600
 _ROOT = 0
@@ -71,7 +63,6 @@ class SupervisorBackend:
     """The translator for Supervisor 4. `site.supervisor` must be located: its `conf_dir` is not empty."""
 
     name = "supervisor"
-    kinds: frozenset[UnitKind] = frozenset({"worker"})
 
     def holds(self, unit: Unit) -> bool:
         """Tell whether a unit belongs here."""

@@ -8,10 +8,12 @@ by their rules (`supervisor_rules`).
 import re
 import shlex
 from collections.abc import Collection
+from functools import partial
 
 from msgspec.structs import fields
 
 from shiftboss.backends.launch_orders import Launch
+from shiftboss.backends.supervisor_names import name_in_group, supervisor_name
 from shiftboss.backends.supervisor_rules import (
     MAX_INTEGER,
     NotReadableError,
@@ -41,31 +43,15 @@ _OWN_FILE = "Put it into a file of the project that the program reads itself, su
 _REPORT = "Nothing was changed; please report this as a fault of shiftboss."
 
 
-def supervisor_name(project: str, worker: str) -> str:
-    """Return what a worker is called in Supervisor: the name of its program, its group and its file."""
-    return f"{project}_{worker}"
-
-
-def process_name(worker: Worker, number: int) -> str:
-    """Return `group:process` of a process (numbered from 1), as supervisorctl and XML-RPC take it."""
-    group = supervisor_name(worker.project.name, worker.name)
-    return f"{group}:{_process(group, worker.processes, number)}"
-
-
-def _process(group: str, count: int, number: int) -> str:
-    return group if count == 1 else f"{group}_{number - 1:02d}"
-
-
 def program_of(worker: Worker, *, system: bool, launch: Launch | None = None) -> Program:
     """Return what the file of a worker means. With `system` Supervisor switches to the project's user.
 
     With `launch` root's launcher does that, and all else that is said in its orders: directory and variables too.
     """
     project = worker.project
-    group = supervisor_name(project.name, worker.name)
     return Program(
-        name=group,
-        processes=tuple(_process(group, worker.processes, n + 1) for n in range(worker.processes)),
+        name=supervisor_name(project.name, worker.name),
+        processes=tuple(map(partial(name_in_group, worker), range(1, worker.processes + 1))),
         argv=(*launch.command, _COUNT_FROM_ZERO, f"{worker.address}:00") if launch else worker.argv,
         environment=((_REVISION, launch.revision),) if launch else _environment(worker),
         directory="/" if launch else project.current,

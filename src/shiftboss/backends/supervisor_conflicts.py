@@ -2,7 +2,7 @@
 
 import re
 
-from shiftboss.backends.supervisor_conf import supervisor_name
+from shiftboss.backends.supervisor_names import supervisor_name
 from shiftboss.backends.supervisor_seen import Seen, path_of
 from shiftboss.core.managed import read_seal
 from shiftboss.core.plan import Conflict, Plan

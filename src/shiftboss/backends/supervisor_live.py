@@ -6,8 +6,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
-from shiftboss.backends.supervisor_conf import supervisor_name
-from shiftboss.core.exit_reason import Starved, out_of_memory
+from shiftboss.backends.supervisor_names import supervisor_name
 from shiftboss.core.facts import LaunchedFacts, ProcessFacts, SupervisorFacts
 from shiftboss.core.names import address
 from shiftboss.core.spec import Worker
@@ -38,6 +37,8 @@ def with_launched(status: ProcessStatus, facts: LaunchedFacts | None) -> Process
         return status
     reason = status.exit_reason
     if reason and facts.killed:
+        from shiftboss.core.exit_reason import Starved, out_of_memory  # rare, and no small module
+
         starved = Starved(facts.killed, facts.own_limit, facts.limit_bytes, facts.peak_bytes)
         reason = out_of_memory(starved)
     return replace(

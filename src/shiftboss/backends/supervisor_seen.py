@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from shiftboss.backends.contract import Wanted
 from shiftboss.backends.logs import path_facts
-from shiftboss.backends.supervisor_conf import supervisor_name
+from shiftboss.backends.supervisor_names import supervisor_name
 from shiftboss.core.facts import (
     Answers,
     AskSupervisor,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import click
 
-from shiftboss.cli import guest
 from shiftboss.cli.log_print import Printer
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, units_of
@@ -46,6 +45,8 @@ def command(
         _print_run(session, targets, run)
         return
     if session.is_guest:
+        from shiftboss.cli import guest
+
         guest.logs(session, targets, lines, since, follow=follow)
         return
     logs = _logs(session, targets)
@@ -66,9 +67,7 @@ def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
     """Print the output of one run of a schedule."""
     if len(targets) != 1:
         raise UserError("--run is about one schedule", hint="Name it: shiftboss logs myapp/backup --run 12")
-    lines = (
-        guest.run_log(session, targets[0], run) if session.is_guest else _run_lines(session, targets[0], run)
-    )
+    lines = _run_lines(session, targets[0], run)
     if not lines:
         raise UserError(
             f"the log of {targets[0]} has no run {run}",
@@ -80,6 +79,10 @@ def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
 
 
 def _run_lines(session: Session, target: str, run: int) -> Sequence[str]:
+    if session.is_guest:
+        from shiftboss.cli import guest
+
+        return guest.run_log(session, target, run)
     [log] = _logs(session, [target])
     text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
     return output_of(text.splitlines(), run)

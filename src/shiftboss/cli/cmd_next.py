@@ -6,7 +6,6 @@ from datetime import datetime
 import click
 from msgspec import Struct
 
-from shiftboss.cli import guest
 from shiftboss.cli.output import duration, print_json, table
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_project, units_of
@@ -90,6 +89,8 @@ def _paused(
 
 def _show_guest(session: Session, target: str | None, *, tasks: bool, as_json: bool) -> None:
     """Show what the engine tells its caller: it knows the next time of each schedule."""
+    from shiftboss.cli import guest
+
     if tasks:
         session.refuse_guest()
     zone = session.machine.clock.zone()

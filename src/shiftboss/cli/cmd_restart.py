@@ -2,7 +2,6 @@
 
 import click
 
-from shiftboss.cli import guest
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, resolve_target, selections
 from shiftboss.core.errors import HostError
@@ -23,6 +22,8 @@ def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
     """
     session = open_session(ctx)
     if session.is_guest:
+        from shiftboss.cli import guest
+
         guest.restart(session, targets)
         return
     restarted = control.restart(session.machine, session.site, selections(session, targets), session.console)

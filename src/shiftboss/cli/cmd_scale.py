@@ -2,7 +2,6 @@
 
 import click
 
-from shiftboss.cli import guest
 from shiftboss.cli.cmd_setup import count, set_up
 from shiftboss.cli.making import dry_run_option, json_option
 from shiftboss.cli.session import Session, open_session
@@ -31,6 +30,8 @@ def command(ctx: click.Context, target: str, number: int, dry_run: bool, as_json
     if parsed.unit is None or parsed.process is not None:
         raise UserError(f"{target} is not a worker", hint="Write PROJECT/WORKER, such as myapp/queue.")
     if session.is_guest:
+        from shiftboss.cli import guest
+
         guest.scale(session, target, number, dry_run=dry_run)
         if not dry_run:
             show(session, guest.report(session, target), as_json=as_json)

@@ -2,7 +2,6 @@
 
 import click
 
-from shiftboss.cli import guest
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_target, selections
 from shiftboss.setup import control
@@ -18,6 +17,8 @@ def command(ctx: click.Context, targets: tuple[str, ...]) -> None:
     """
     session = open_session(ctx)
     if session.is_guest:
+        from shiftboss.cli import guest
+
         guest.start(session, targets)
         return
     control.start(session.machine, session.site, selections(session, targets), session.console)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 import click
 from msgspec.structs import replace
 
-from shiftboss.cli import guest
 from shiftboss.cli.output import print_json
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.status_table import document, show
@@ -13,7 +12,6 @@ from shiftboss.cli.targets import complete_target, units_of
 from shiftboss.core.errors import ShiftbossError
 from shiftboss.core.spec import Schedule
 from shiftboss.setup.report import Report, report
-from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import Resolved
 
 EXIT_NOT_AS_DESIRED = 3
@@ -63,6 +61,8 @@ def _show_with_tasks(
 def _look(session: Session, target: str | None) -> tuple[Report, list[Schedule], list[ShiftbossError]]:
     """Return what runs, the schedules among it, and what could not be read."""
     if session.is_guest:
+        from shiftboss.cli import guest
+
         return guest.report(session, target), [], []
     projects, errors = units_of(session, target)
     resolved = [Resolved(r.project, units, r.released) for r, units in projects]
@@ -73,8 +73,13 @@ def _look(session: Session, target: str | None) -> tuple[Report, list[Schedule],
 
 def _waiting_offers(session: Session, projects: Iterable[tuple[Resolved, object]]) -> Iterator[str]:
     """Say of which projects the release declares something else than what is in force."""
-    for found, _ in projects:
-        name = found.project.name
-        trouble = offer_trouble(session.machine, session.site, name, session.catalog.require(name))
+    entries = {found.project.name: session.catalog.require(found.project.name) for found, _ in projects}
+    offering = {name: entry for name, entry in entries.items() if entry.own.project.self_service}
+    if not offering:
+        return
+    from shiftboss.setup.self_service import offer_trouble  # all that makes plans comes with it
+
+    for name, entry in offering.items():
+        trouble = offer_trouble(session.machine, session.site, name, entry)
         if trouble:
             yield trouble

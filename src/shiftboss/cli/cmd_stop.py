@@ -2,7 +2,6 @@
 
 import click
 
-from shiftboss.cli import guest
 from shiftboss.cli.session import open_session
 from shiftboss.cli.stop_runs import schedules_among, stop_runs
 from shiftboss.cli.targets import complete_target, selections
@@ -36,6 +35,8 @@ def command(ctx: click.Context, targets: tuple[str, ...], keep: bool) -> None:
     if not targets:
         return
     if session.is_guest:
+        from shiftboss.cli import guest
+
         guest.stop(session, targets, keep=keep)
         return
     control.stop(session.machine, session.site, selections(session, targets), session.console, keep=keep)

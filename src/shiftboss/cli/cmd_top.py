@@ -7,7 +7,6 @@ import click
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from shiftboss.cli import guest
 from shiftboss.cli.output import duration, print_json, size, table
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, units_of
@@ -69,6 +68,8 @@ def _show(session: Session, uses: list["Use"], *, clear: bool) -> None:
 
 def _sample(session: Session, target: str | None) -> Report:
     if session.is_guest:
+        from shiftboss.cli import guest
+
         return guest.report(session, target)
     projects, errors = units_of(session, target)
     found = report(

@@ -1,4 +1,7 @@
-"""Commands of somebody to whom this server does not belong: the engine is asked for everything, no file is read."""
+"""Commands of somebody to whom this server does not belong: the engine is asked for everything, no file is read.
+
+Imported only for such a guest: the client of the api comes with it.
+"""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,6 +1,5 @@
 """What commands print: results on standard output, progress on standard error, colour only where it is wanted."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -70,6 +69,8 @@ def _wish(stream: Any) -> bool:
 
 def print_json(value: object) -> None:
     """Print a result for programs."""
+    import json  # people get tables
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -1,11 +1,10 @@
 """Targets on the command line: which projects, units and processes a command is about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from shiftboss.cli import guest
 from shiftboss.cli.session import Session, open_session
 from shiftboss.core.errors import ShiftbossError, UserError
 from shiftboss.core.names import Target, parse_target
@@ -13,6 +12,9 @@ from shiftboss.core.spec import Unit
 from shiftboss.setup.live import as_scaled
 from shiftboss.setup.selection import Selection, combined, select
 from shiftboss.setup.units import Resolved, resolve
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def resolve_target(session: Session, target: Target) -> Resolved:
@@ -72,20 +74,28 @@ def selections(session: Session, targets: Sequence[str]) -> tuple[Selection, ...
     return combined([part for target in parsed for part in select(scaled[target.project], target)])
 
 
-def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_project(ctx: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Complete the name of a project."""
-    return [CompletionItem(name) for name in _names(ctx) if name.startswith(incomplete) and "/" not in name]
+    return _items(name for name in _names(ctx) if name.startswith(incomplete) and "/" not in name)
 
 
-def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """Complete a project or a unit."""
-    return [CompletionItem(name) for name in _names(ctx) if name.startswith(incomplete)]
+    return _items(name for name in _names(ctx) if name.startswith(incomplete))
+
+
+def _items(names: Iterable[str]) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem  # only a shell that asks needs it
+
+    return [CompletionItem(name) for name in names]
 
 
 def _names(ctx: click.Context) -> list[str]:
     try:
         session = open_session(ctx)
         if session.is_guest:
+            from shiftboss.cli import guest
+
             return guest.names(session)
         entries = session.catalog.entries
     except ShiftbossError:

@@ -1,12 +1,11 @@
 """How long to wait before the next start. Pure: the jitter is an argument."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _MOST_DOUBLINGS = 32  # 2**32 seconds is past any cap; keeps the power small after a year of failures
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """The disappointments in a row of one process, since its last good run or since somebody started it.
 
     `failures`: starts that failed, and runs that ended before they counted as running.
@@ -17,8 +16,7 @@ class Tally:
     brief: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """The delay before a restart: none after a run that lasted, exponential otherwise (seconds).
 
     A run of `good_seconds` clears the tally. A run that lasted, but not that long, is followed at once

@@ -14,11 +14,12 @@ from shiftboss.core.schedule_followers import check_followers
 from shiftboss.core.tables import ProjectFile, ProjectTable, ScheduleTable, SiteFile, Table, WorkerTable
 
 T = TypeVar("T", bound=Table)
-_MISMATCH = re.compile(r"Expected `(?P<wanted>.+?)`, got `(?P<got>.+?)`")
-_BOUND = re.compile(r"Expected `.+?` (?P<sign><=|>=) (?P<bound>\d+)")
-_EMPTY = re.compile(r"Expected `\w+` of length >= 1")
-_ENUM = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
-_AT = re.compile(r" - at `\$?\.?(?P<path>.*)`$")
+# what msgspec says of a mistake; text until there is one
+_MISMATCH = r"Expected `(?P<wanted>.+?)`, got `(?P<got>.+?)`"
+_BOUND = r"Expected `.+?` (?P<sign><=|>=) (?P<bound>\d+)"
+_EMPTY = r"Expected `\w+` of length >= 1"
+_ENUM = r"(?s)Invalid enum value (?P<value>.*)"
+_AT = r" - at `\$?\.?(?P<path>.*)`$"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OWN_RULES = re.compile(r"project\.environment\b|(workers|schedules)\.[^.]+\.(command|environment)\b")
@@ -166,11 +167,11 @@ def _joined(path: str, key: str) -> str:
 
 
 def _explained(message: str, raw: Any, kind: type[Table], file: str, path: str) -> UserError:
-    at = _AT.search(message)
+    at = re.search(_AT, message)
     key = at["path"].strip(".") if at else ""
     exact = _with_entry(key, raw, kind)
     where = f"{file}: {'.'.join(part for part in (path, exact) if part)}"
-    return UserError(_plain(_AT.sub("", message), kind, key), where=where, hint=_described(kind, key))
+    return UserError(_plain(re.sub(_AT, "", message), kind, key), where=where, hint=_described(kind, key))
 
 
 def _with_entry(key: str, raw: Any, kind: type[Table]) -> str:
@@ -188,13 +189,13 @@ def _with_entry(key: str, raw: Any, kind: type[Table]) -> str:
 
 def _plain(message: str, kind: type[Table], key: str) -> str:
     """Say in plain words what msgspec says in types."""
-    if _EMPTY.search(message):
+    if re.search(_EMPTY, message):
         return "must not be empty"
-    if found := _ENUM.search(message):
+    if found := re.search(_ENUM, message):
         return f"must be {' or '.join(_choices(_fields(kind)[key]))}, not {found['value']:.60}"
-    if found := _BOUND.search(message):
+    if found := re.search(_BOUND, message):
         return f"must be at {'least' if found['sign'] == '>=' else 'most'} {found['bound']}"
-    if found := _MISMATCH.search(message):
+    if found := re.search(_MISMATCH, message):
         return f"must be {_spoken(found['wanted'])}, not {_spoken(found['got'])}"
     return message[:1].lower() + message[1:]
 

@@ -67,9 +67,10 @@ PYTHON_SOURCES = (
 )
 HORIZON_CONFIG = "config/horizon.php"
 
-_SAFE_PATH = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@.+/-]{0,199}")
-_PLAIN_WORD = re.compile(r"[A-Za-z0-9_@%+=:,./-]{1,200}")
-_NODE_FLAG = re.compile(r"--[a-z][a-z0-9-]*(=[A-Za-z0-9_@%+:,./-]+)?")
+# patterns are text until they are needed (re keeps what it compiled): each status reads releases, most have few files
+_SAFE_PATH = r"[A-Za-z0-9_@][A-Za-z0-9_@.+/-]{0,199}"
+_PLAIN_WORD = r"[A-Za-z0-9_@%+=:,./-]{1,200}"
+_NODE_FLAG = r"--[a-z][a-z0-9-]*(=[A-Za-z0-9_@%+:,./-]+)?"
 # flags that take no value; any other without `=` might swallow the file name that follows
 _NODE_SWITCHES = frozenset(
     {
@@ -82,10 +83,10 @@ _NODE_SWITCHES = frozenset(
     }
 )
 # the development servers that people leave in scripts.start; none of them is for a server
-_DEVELOPMENT = re.compile(
+_DEVELOPMENT = (
     r"(?:^|[\s/])(nodemon|vite|react-scripts|webpack-dev-server|ng\s+serve|next\s+dev|ts-node-dev)\b"
 )
-_ASSIGNED = r"^([A-Za-z_]\w{0,63})[ \t]*(?::[ \t]*[\w.]{1,80}[ \t]*)?=[ \t]*(?:[A-Za-z_]\w{0,63}\.)?"
+_ASSIGNED = r"(?m)^([A-Za-z_]\w{0,63})[ \t]*(?::[ \t]*[\w.]{1,80}[ \t]*)?=[ \t]*(?:[A-Za-z_]\w{0,63}\.)?"
 
 
 def guess_node(
@@ -112,7 +113,7 @@ def _guess_start(manifest: PackageJson, files: frozenset[str]) -> tuple[Guesses,
     if simple:
         keys = ("node_file", "node_flags", "node_arguments")
         return {key: Guess(value, source) for key, value in zip(keys, simple, strict=True) if value}, ""
-    if start and not _DEVELOPMENT.search(start):
+    if start and not re.search(_DEVELOPMENT, start):
         key = "next_start" if start.split()[:2] == ["next", "start"] else "npm_start"
         return {name: Guess(printable(start), source) for name in ("npm_start", key)}, ""
     note = f"scripts.start in package.json is a development server ({printable(start)})" if start else ""
@@ -131,7 +132,7 @@ def _guess_node_file(manifest: PackageJson, files: frozenset[str]) -> Guesses:
 def node_words(script: str) -> tuple[str, str, str] | None:
     """Return file, flags and arguments of a script that is simply `node [FLAGS] FILE [ARGUMENTS]`, else None."""
     words = script.split()
-    if words[:1] != ["node"] or not all(_PLAIN_WORD.fullmatch(word) for word in words):
+    if words[:1] != ["node"] or not all(re.fullmatch(_PLAIN_WORD, word) for word in words):
         return None
     at = next((i for i, word in enumerate(words) if i and not word.startswith("-")), 0)
     flags, file = words[1:at], safe_path(words[at]) if at else ""
@@ -141,7 +142,7 @@ def node_words(script: str) -> tuple[str, str, str] | None:
 
 
 def _is_complete_flag(flag: str) -> bool:
-    return bool(_NODE_FLAG.fullmatch(flag)) and ("=" in flag or flag in _NODE_SWITCHES)
+    return bool(re.fullmatch(_NODE_FLAG, flag)) and ("=" in flag or flag in _NODE_SWITCHES)
 
 
 def _guess_node_worker(manifest: PackageJson, workers: Mapping[str, str]) -> Guesses:
@@ -158,7 +159,7 @@ def _guess_node_worker(manifest: PackageJson, workers: Mapping[str, str]) -> Gue
 def safe_path(path: str) -> str:
     """Return a path inside the release without a leading `./`, or an empty string if it is none."""
     path = path.strip().removeprefix("./")
-    inside = _SAFE_PATH.fullmatch(path) and ".." not in path.split("/") and not path.endswith("/")
+    inside = re.fullmatch(_SAFE_PATH, path) and ".." not in path.split("/") and not path.endswith("/")
     return path if inside else ""
 
 
@@ -192,35 +193,33 @@ def guess_python(sources: Mapping[str, str], django: str) -> Guesses:
 
 # what to look for, and how the program that is given the guess wants it written
 _CONSTRUCTED = (
-    ("celery_app", re.compile(_ASSIGNED + r"Celery\(", re.M), "{module}"),
-    ("huey_app", re.compile(_ASSIGNED + r"\w{0,32}Huey\(", re.M), "{module}.{name}"),
-    ("asgi_app", re.compile(_ASSIGNED + r"(?:FastAPI|Starlette|Quart|Litestar|get_asgi_application)\(", re.M), "{module}:{name}"),
-    ("wsgi_app", re.compile(_ASSIGNED + r"(?:Flask|Bottle|get_wsgi_application|create_app)\(", re.M), "{module}:{name}"),
-    ("arq_settings", re.compile(r"^class[ \t]+(\w{0,64}WorkerSettings)\b", re.M), "{module}.{name}"),
+    ("celery_app", _ASSIGNED + r"Celery\(", "{module}"),
+    ("huey_app", _ASSIGNED + r"\w{0,32}Huey\(", "{module}.{name}"),
+    ("asgi_app", _ASSIGNED + r"(?:FastAPI|Starlette|Quart|Litestar|get_asgi_application)\(", "{module}:{name}"),
+    ("wsgi_app", _ASSIGNED + r"(?:Flask|Bottle|get_wsgi_application|create_app)\(", "{module}:{name}"),
+    ("arq_settings", r"(?m)^class[ \t]+(\w{0,64}WorkerSettings)\b", "{module}.{name}"),
 )  # fmt: skip
-_PROCRASTINATE = re.compile(_ASSIGNED + r"App\(", re.M)
-_BEAT = re.compile(r"\b(?:beat_schedule|CELERY_?BEAT_SCHEDULE|on_after_configure)\b")
-_RQ_SETTINGS = re.compile(r"^REDIS_(?:URL|HOST)[ \t]*=", re.M)
-_DRAMATIQ = re.compile(
-    r"@dramatiq\.actor\b|\bdramatiq\.set_broker\(|^from dramatiq import [^\n]{0,80}\bactor\b", re.M
-)
+_PROCRASTINATE = _ASSIGNED + r"App\("
+_BEAT = r"\b(?:beat_schedule|CELERY_?BEAT_SCHEDULE|on_after_configure)\b"
+_RQ_SETTINGS = r"(?m)^REDIS_(?:URL|HOST)[ \t]*="
+_DRAMATIQ = r"(?m)@dramatiq\.actor\b|\bdramatiq\.set_broker\(|^from dramatiq import [^\n]{0,80}\bactor\b"
 
 
 def _python_marks(path: str, text: str) -> Iterator[tuple[str, str]]:
     module = _module(path)
     for key, pattern, form in _CONSTRUCTED:
-        if match := pattern.search(text):
+        if match := re.search(pattern, text):
             yield key, form.format(module=module, name=match[1])
-    if "procrastinate" in text and (match := _PROCRASTINATE.search(text)):
+    if "procrastinate" in text and (match := re.search(_PROCRASTINATE, text)):
         yield "procrastinate_app", f"{module}.{match[1]}"
-    if _BEAT.search(text):
+    if re.search(_BEAT, text):
         yield "celery_beat", "a beat schedule"
-    if path == "settings.py" and _RQ_SETTINGS.search(text):
+    if path == "settings.py" and re.search(_RQ_SETTINGS, text):
         yield "rq_settings", module
 
 
 def _is_dramatiq(text: str) -> bool:
-    return bool(_DRAMATIQ.search(text))
+    return bool(re.search(_DRAMATIQ, text))
 
 
 def _module(path: str) -> str:
@@ -235,7 +234,7 @@ _QUEUE_KEYS = {
     "beanstalkd": "BEANSTALKD_QUEUE",
     "rabbitmq": "RABBITMQ_QUEUE",
 }
-_HORIZON_TIMEOUT = re.compile(r"""["']timeout["'][ \t]*=>[ \t]*([0-9]{1,6})\b""")
+_HORIZON_TIMEOUT = r"""["']timeout["'][ \t]*=>[ \t]*([0-9]{1,6})\b"""
 
 
 def guess_laravel(horizon_config: str, env: Mapping[str, str]) -> Guesses:
@@ -244,7 +243,7 @@ def guess_laravel(horizon_config: str, env: Mapping[str, str]) -> Guesses:
     key = _QUEUE_KEYS.get(env.get("QUEUE_CONNECTION", ""), "")
     if env.get(key):
         found["laravel_queue"] = Guess(env[key], f"{key} in .env")
-    timeouts = [int(match[1]) for match in _HORIZON_TIMEOUT.finditer(horizon_config)]
+    timeouts = [int(match[1]) for match in re.finditer(_HORIZON_TIMEOUT, horizon_config)]
     if timeouts:
         found["horizon_timeout"] = Guess(str(max(timeouts)), HORIZON_CONFIG)
     return found

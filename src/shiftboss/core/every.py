@@ -13,7 +13,7 @@ ANCHOR = 345_600
 """Monday 1970-01-05 00:00 UTC, in seconds since the epoch."""
 LONGEST_SECONDS = 366 * 86_400
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit in _UNITS))
+_DURATION = "".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit in _UNITS)
 _NAMES = (("d", "day"), ("h", "hour"), ("m", "minute"), ("s", "second"))
 
 
@@ -24,7 +24,7 @@ def parse_duration(text: str) -> int:
         UserError: it is no such text, is 0, or is longer than a year.
     """
     words = text.replace(" ", "")
-    found = _DURATION.fullmatch(words)
+    found = re.fullmatch(_DURATION, words)
     hint = 'Write whole numbers with s, m, h or d, the largest first: "90s", "5m", "1h30m".'
     if not words or not found:
         raise UserError(f"{text[:40]!r} is not a length of time", hint=hint)

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from shiftboss.core.cause import likely_cause, port_in
 from shiftboss.core.sizes import rough_text, size_text
@@ -58,8 +59,7 @@ _PORT_LINES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Starved:
+class Starved(Struct, frozen=True):
     """The kernel killed `times` processes of a run because memory ran out.
 
     The run's own (`own_limit`), else its project's budget or the machine's. Bytes; None: the machine does not tell.
@@ -71,8 +71,7 @@ class Starved:
     peak_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a main program ended.
 
     `code`: exit code, or minus the signal's number. `sent`: the last signal that we sent to it ("" none).

@@ -2,13 +2,16 @@
 
 import posixpath
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from shiftboss.core.errors import UserError
 from shiftboss.core.limits import Ground, fallbacks, rlimits, v1_values, v2_values, within
 from shiftboss.core.spec import Isolation, IsolationLevel, Project, Schedule, Site, Unit
-from shiftboss.core.wire.entry import Confinement, Entry
+
+if TYPE_CHECKING:
+    from shiftboss.core.wire.entry import Confinement, Entry
 
 Steps = tuple[tuple[str, ...], ...]
 UMASK = {"none": 0o022, "standard": 0o027, "strict": 0o027}
@@ -122,8 +125,12 @@ def _seen_below(where: Places, tmp: str) -> list[str]:
     return _below([*where.parents, *where.own], tmp)
 
 
-def confinement(unit: Unit, site: Site, default: IsolationLevel, *, watched: bool) -> Confinement:
+def confinement(unit: Unit, site: Site, default: IsolationLevel, *, watched: bool) -> "Confinement":
     """Return how a unit is bounded and shut in. `watched`: an engine watches its memory (see limits.v2_values)."""
+    from shiftboss.core.wire import (
+        Confinement,
+    )  # who only asks whether there are bounds does not need the messages
+
     budget = unit.project.budget
     own = within(unit.limits, budget)
     level = level_of(unit.isolation, default)
@@ -143,7 +150,7 @@ def _tmp_bytes(memory_bytes: int) -> int:
     return min(_TMP_BYTES, memory_bytes // 2) if memory_bytes else _TMP_BYTES
 
 
-def confined(entry: Entry, unit: Unit, site: Site, default: IsolationLevel, *, watched: bool) -> Entry:
+def confined(entry: "Entry", unit: Unit, site: Site, default: IsolationLevel, *, watched: bool) -> "Entry":
     """Return a manifest entry with limits and isolation of its unit; its revision is not made here."""
     level = level_of(unit.isolation, default)
     core = {"CORE": (0, 0)} if level != "none" else {}

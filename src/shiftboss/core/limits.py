@@ -4,14 +4,16 @@ The sources are Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.rst of L
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import Limits
-from shiftboss.core.wire.entry import Entry, Fallback
+
+if TYPE_CHECKING:
+    from shiftboss.core.wire.entry import Entry, Fallback
 
 Holder = Literal["cgroup v2", "cgroup v1", "rlimit", "engine", "kernel", "nobody"]
 CPU_PERIOD_US = 100_000
@@ -113,7 +115,7 @@ def v1_values(limits: Limits, *, watched: bool) -> dict[str, str]:
     return values
 
 
-def limits_of(entry: Entry) -> Limits:
+def limits_of(entry: "Entry") -> Limits:
     """Return the limits that a manifest entry was made with: those of its unit, within its project's budget."""
     return replace(
         _limits_from(entry.confinement.v2),
@@ -123,7 +125,7 @@ def limits_of(entry: Entry) -> Limits:
     )
 
 
-def budget_of(entry: Entry) -> Limits:
+def budget_of(entry: "Entry") -> Limits:
     """Return the budget of its project that a manifest entry was made with."""
     return _limits_from(entry.confinement.budget_v2)
 
@@ -150,8 +152,12 @@ def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
     return {"NOFILE": (limits.nofile, limits.nofile)} if limits.nofile else {}
 
 
-def fallbacks(limits: Limits) -> tuple[Fallback, ...]:
+def fallbacks(limits: Limits) -> "tuple[Fallback, ...]":
     """Return what is done for each limit whose controller is not there, with the words for it."""
+    from shiftboss.core.wire.entry import (
+        Fallback,  # for a manifest only: a status needs no messages of the keeper
+    )
+
     found = []
     if limits.memory_bytes:
         # DATA and not AS: node and the JVM reserve far more address space than they ever use

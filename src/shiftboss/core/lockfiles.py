@@ -17,15 +17,12 @@ from shiftboss.core.release import Package
 T = TypeVar("T")
 Reading = tuple[dict[str, Package], str]  # what is known, and a note if the file could not be understood
 
-_NAME = re.compile(r"@?[A-Za-z0-9_][A-Za-z0-9@/._-]{0,127}")
-_VERSION = re.compile(r"[A-Za-z0-9^~<>=!*][A-Za-z0-9 ^~<>=!*|,.+_-]{0,39}")
-_LOCKED = re.compile(
-    r'^\[\[package\]\][ \t]*\r?\nname = "([^"\n]{1,128})"\r?\nversion = "([^"\n]{1,64})"', re.M
-)
-_REQUIREMENT = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})[ \t]*(?:\[[^\]\n]{0,200}\])?[ \t]*([^;#\n]{0,64})"
-)
-_GEM = re.compile(r"^ {4}([A-Za-z0-9][A-Za-z0-9._-]{0,127}) \(([^)\n]{1,64})\)", re.M)
+# text until they are needed, as in entrypoints.py
+_NAME = r"@?[A-Za-z0-9_][A-Za-z0-9@/._-]{0,127}"
+_VERSION = r"[A-Za-z0-9^~<>=!*][A-Za-z0-9 ^~<>=!*|,.+_-]{0,39}"
+_LOCKED = r'(?m)^\[\[package\]\][ \t]*\r?\nname = "([^"\n]{1,128})"\r?\nversion = "([^"\n]{1,64})"'
+_REQUIREMENT = r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})[ \t]*(?:\[[^\]\n]{0,200}\])?[ \t]*([^;#\n]{0,64})"
+_GEM = r"(?m)^ {4}([A-Za-z0-9][A-Za-z0-9._-]{0,127}) \(([^)\n]{1,64})\)"
 _MAX_TOML_LINE = 4096  # tomllib takes quadratic time for one long dotted key
 
 
@@ -99,7 +96,7 @@ def _npm_versions(lock: str) -> tuple[dict[str, str], str]:
 
 def read_python_lock(text: str, source: str) -> Reading:
     """Read poetry.lock, uv.lock or pdm.lock, all of which write `[[package]]` tables in one fixed form."""
-    return _python(((match[1], match[2]) for match in _LOCKED.finditer(text)), source), ""
+    return _python(((match[1], match[2]) for match in re.finditer(_LOCKED, text)), source), ""
 
 
 def read_pipfile_lock(text: str) -> Reading:
@@ -113,7 +110,9 @@ def read_pipfile_lock(text: str) -> Reading:
 def read_requirements(text: str, source: str) -> Reading:
     """Read the names and versions of a requirements file; options, addresses and includes are passed over."""
     lines = (line.strip()[:512] for line in text.splitlines())
-    matches = (_REQUIREMENT.match(line) for line in lines if line[:1] not in {"-", "#"} and "://" not in line)
+    matches = (
+        re.match(_REQUIREMENT, line) for line in lines if line[:1] not in {"-", "#"} and "://" not in line
+    )
     return _python(((m[1], m[2].strip().removeprefix("==").strip()) for m in matches if m), source), ""
 
 
@@ -138,7 +137,7 @@ def read_pyproject(text: str) -> Reading:
 
 def read_gemfile_lock(text: str) -> Reading:
     """Read the resolved gems of Gemfile.lock."""
-    return _packages(((match[1], match[2]) for match in _GEM.finditer(text)), "Gemfile.lock"), ""
+    return _packages(((match[1], match[2]) for match in re.finditer(_GEM, text)), "Gemfile.lock"), ""
 
 
 def _at(document: Any, *keys: str) -> Any:
@@ -174,8 +173,8 @@ def _packages(pairs: Iterable[tuple[str, str]], source: str) -> dict[str, Packag
     """Keep what looks like a package: names and versions are shown to people and must be harmless."""
     found: dict[str, Package] = {}
     for name, version in pairs:
-        if _NAME.fullmatch(name) and name not in found:
-            found[name] = Package(version if _VERSION.fullmatch(version) else "", source)
+        if re.fullmatch(_NAME, name) and name not in found:
+            found[name] = Package(version if re.fullmatch(_VERSION, version) else "", source)
     return found
 
 

@@ -1,6 +1,5 @@
 """Names and addresses: `myapp`, `myapp/queue`, `myapp/queue:2`, checked before they reach a path or a file."""
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -30,6 +29,8 @@ def _rule() -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` if something known is near `word`, else an empty string."""
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{near[0]}'?)" if near else ""
 

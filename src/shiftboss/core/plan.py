@@ -1,6 +1,5 @@
 """Plans: the ordered actions that bring a machine from what is to what is wanted, as values."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Literal
 
@@ -200,6 +199,8 @@ def file_diff(action: Action) -> str:
 
 
 def _diff(path: str, before: str | None, after: str | None) -> str:
+    import difflib  # only who wants to see the differences needs it
+
     lines = difflib.unified_diff(
         (before or "").splitlines(keepends=True),
         (after or "").splitlines(keepends=True),

@@ -62,9 +62,9 @@ ENV_KEYS = frozenset(
 _SHOWN = 64
 _MAX_LINE = 4096
 _MAX_PROCFILE_LINES = 50
-_PROCFILE_LINE = re.compile(r"([A-Za-z0-9_-]{1,64}):[ \t]*(\S.*)")
-_ENV_LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]{0,63})[ \t]*=[ \t]*(.*)")
-_ENV_VALUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:@,+-]{0,127}")
+_PROCFILE_LINE = r"([A-Za-z0-9_-]{1,64}):[ \t]*(\S.*)"
+_ENV_LINE = r"[ \t]*(?:export[ \t]+)?([A-Z][A-Z0-9_]{0,63})[ \t]*=[ \t]*(.*)"
+_ENV_VALUE = r"[A-Za-z0-9_][A-Za-z0-9_./:@,+-]{0,127}"
 
 
 class Package(Struct, frozen=True):
@@ -115,11 +115,11 @@ def read_env(text: str) -> dict[str, str]:
     """Return the whitelisted keys of a `.env` file; a value with spaces, `$` or odd characters is left out."""
     found: dict[str, str] = {}
     for line in text.splitlines():
-        match = _ENV_LINE.match(line[:_MAX_LINE])
+        match = re.match(_ENV_LINE, line[:_MAX_LINE])
         if match and match[1] in ENV_KEYS:
             value = _unquoted(match[2])
             found.pop(match[1], None)  # the last one counts, also if it is one that we cannot use
-            if _ENV_VALUE.fullmatch(value):
+            if re.fullmatch(_ENV_VALUE, value):
                 found[match[1]] = value
     return found
 
@@ -136,7 +136,7 @@ def read_procfile(text: str) -> tuple[tuple[tuple[str, str], ...], str]:
     found: dict[str, str] = {}
     odd = 0
     for line in text.splitlines():
-        match = _PROCFILE_LINE.fullmatch(line.rstrip()) if len(line) <= _MAX_LINE else None
+        match = re.fullmatch(_PROCFILE_LINE, line.rstrip()) if len(line) <= _MAX_LINE else None
         if match and match[1] not in found and len(found) < _MAX_PROCFILE_LINES:
             found[match[1]] = match[2]
         elif line.strip() and not line.lstrip().startswith("#"):

@@ -18,16 +18,16 @@ from shiftboss.core.spec import (
 )
 from shiftboss.core.tables import BudgetTable, ProjectTable, ScheduleTable, SiteFile, WorkerTable
 
-_SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,8})\s*(?P<unit>[KMG]?)i?B?", re.IGNORECASE)
+_SIZE = r"(?i)(?P<number>[1-9][0-9]{0,8})\s*(?P<unit>[KMG]?)i?B?"
 _LOG_TOTAL = 1024**3
-_PERCENT = re.compile(r"(?P<number>[1-9][0-9]{0,5})\s*%?")
+_PERCENT = r"(?P<number>[1-9][0-9]{0,5})\s*%?"
 _LEAST_MEMORY = 1024**2
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def parse_size(value: int | str, where: str) -> int:
     """Return bytes of `1048576` or "10M" (K, M, G: powers of 1024); raise UserError otherwise."""
-    found = _SIZE.fullmatch(str(value))
+    found = re.fullmatch(_SIZE, str(value))
     if not found:
         raise UserError(
             f"{value!r} is not a size", where=where, hint='Write bytes, or a number with K, M or G: "10M".'
@@ -44,7 +44,7 @@ def log_policy(size: int | str | None, backups: int | None, where: str) -> LogPo
 
 def parse_percent(value: int | str, where: str) -> int:
     """Return the percent of `50` or "50%"; raise UserError otherwise."""
-    found = _PERCENT.fullmatch(str(value))
+    found = re.fullmatch(_PERCENT, str(value))
     if not found:
         raise UserError(
             f"{value!r:.60} is not a share of the CPU",

@@ -13,6 +13,9 @@ takes the place of the run, or both run."""
 CatchUp = Literal["none", "once"]
 """What becomes of times that were missed: nothing, or one run for all of them."""
 
+MOST_RUNS = 32
+"""As many runs of one schedule may go on at once, whatever it allows."""
+
 
 class Policy(Struct, frozen=True):
     """The wishes of one schedule. Lengths are seconds; 0 means: no limit, or none.

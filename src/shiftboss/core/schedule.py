@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shiftboss.core.occurrence import Ending, Occurrence, Result, Stage
+from shiftboss.core.run_policy import MOST_RUNS
 from shiftboss.core.schedule_due import arise, take_due
-from shiftboss.core.schedule_policy import MOST_LANES, MOST_RUNS, RUNAWAY_WINDOW, most_starts
+from shiftboss.core.schedule_policy import MOST_LANES, RUNAWAY_WINDOW, most_starts
 from shiftboss.core.schedule_runs import KILL_MARGIN_SECONDS, TABLE, claim
 from shiftboss.core.schedule_values import (
     Admitted,

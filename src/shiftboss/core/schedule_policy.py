@@ -18,8 +18,6 @@ LATE_SECONDS = 60
 """How late a start may be where nothing is made up for, if the next time is not nearer."""
 SPREAD_SECONDS = 55
 """Spread starts lie in the first seconds of the minute: a start in its last ones may slip into the next."""
-MOST_RUNS = 32
-"""As many runs of one schedule may go on at once, whatever it allows."""
 MOST_LANES = 256
 """As many may live at once, with those that have ended and left something in the background."""
 RUNAWAY_WINDOW = 60.0

@@ -3,7 +3,6 @@
 from msgspec import Struct
 
 from shiftboss.core.backoff import Backoff
-from shiftboss.core.cron import parse
 from shiftboss.core.errors import UserError
 from shiftboss.core.every import parse_duration
 from shiftboss.core.names import address
@@ -104,6 +103,8 @@ def _check_spread(table: ScheduleTable, times: Times, where: str) -> None:
 
 
 def _has_seconds(cron: str) -> bool:
+    from shiftboss.core.cron import parse  # spreading is rare
+
     try:
         return bool(cron) and parse(cron).seconds != 1
     except UserError:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from shiftboss.core.config import parse_toml, project_file
 from shiftboss.core.errors import UserError
-from shiftboss.core.schedule_policy import MOST_RUNS
+from shiftboss.core.run_policy import MOST_RUNS
 from shiftboss.core.sizes import size_text
 from shiftboss.core.spec import IsolationLevel, Project, Schedule, Unit, Worker
 from shiftboss.core.tables import ProjectFile, ScheduleTable, WorkerTable

@@ -1,6 +1,5 @@
 """What is wanted, as frozen values: every question about paths, users and commands is answered in them."""
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import Struct
@@ -193,15 +192,18 @@ class Schedule(Struct, frozen=True):
 Unit = Worker | Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorSite:
+class SupervisorSite(Struct, frozen=True):
     """Where Supervisor is. Empty strings mean: as the server's own supervisord.conf says."""
 
     conf_file: str = ""
     conf_dir: str = ""
     server: str = ""
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: str = ""
+
+    def __repr__(self) -> str:
+        """Show all but the login."""
+        return f"SupervisorSite({self.conf_file!r}, {self.conf_dir!r}, {self.server!r})"
 
 
 class Site(Struct, frozen=True):

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from shiftboss.core.exit_reason import Ending, Starved, exit_reason
 from shiftboss.core.facts import Launcher, SpooledRun
-from shiftboss.core.laravel_run import judge_run
 from shiftboss.core.spec import Schedule
 
 _SIGNALLED = 128
@@ -85,15 +83,21 @@ def _judged(line: _Line, schedule: Schedule) -> tuple[str, str]:
     """Return outcome and reason of a run that has ended."""
     if line.ending:
         return _ENDINGS.get(line.ending, "failed"), line.reason
-    inside = judge_run(line.output, line.code).words if schedule.policy.asks_inside else ""
+    inside = _inside(line) if schedule.policy.asks_inside else ""
     if line.code == 0:
         return ("failed", inside) if inside else ("ran", "")
-    words = exit_reason(Ending(line.code, lines=line.output.splitlines(), starved=_starved(line)), {})
+    from shiftboss.core.exit_reason import Ending, Starved, exit_reason  # most runs succeed
+
+    starved = Starved(line.kills, bool(line.own_limit), line.limit, line.peak) if line.kills else None
+    words = exit_reason(Ending(line.code, lines=line.output.splitlines(), starved=starved), {})
     return "failed", f"{words}; {inside}" if inside else words
 
 
-def _starved(line: _Line) -> Starved | None:
-    return Starved(line.kills, bool(line.own_limit), line.limit, line.peak) if line.kills else None
+def _inside(line: _Line) -> str:
+    """Return what of the tasks inside a Laravel scheduler has failed."""
+    from shiftboss.core.laravel_run import judge_run
+
+    return judge_run(line.output, line.code).words
 
 
 def _untold(line: _Line, lives: Callable[[Launcher], bool]) -> SpooledRun:

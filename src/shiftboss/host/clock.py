@@ -3,7 +3,10 @@
 import os
 import time
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _LOCALTIME = "/etc/localtime"
 _DATABASE = "/zoneinfo/"
@@ -15,7 +18,12 @@ class RealClock:
     def now(self) -> datetime:
         return datetime.now(self.zone())
 
-    def zone(self) -> ZoneInfo:
+    def zone(self) -> "ZoneInfo":
+        from zoneinfo import (
+            ZoneInfo,
+            ZoneInfoNotFoundError,
+        )  # where it is built to look for its files takes 4 ms
+
         link = os.path.realpath(_LOCALTIME)
         name = link.partition(_DATABASE)[2] or _debian_zone()
         try:

@@ -2,15 +2,16 @@
 
 import contextlib
 import os
-import selectors
-import signal
-import subprocess
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from shiftboss.core.facts import Finished
 from shiftboss.core.spec import DEFAULT_PATH, Account
 from shiftboss.host.accounts import acting_as, groups_of
+
+if TYPE_CHECKING:
+    import subprocess  # in the functions: most commands of ours only `find` programs
 
 NOT_FOUND, TIMED_OUT = 127, 124  # as sh(1) and timeout(1) report them
 _MAX_OUTPUT = 1024 * 1024
@@ -51,7 +52,9 @@ class RealCommands:
         return None
 
 
-def _started(argv: tuple[str, ...], account: Account | None, directory: str) -> subprocess.Popen[bytes]:
+def _started(argv: tuple[str, ...], account: Account | None, directory: str) -> "subprocess.Popen[bytes]":
+    import subprocess
+
     environment = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8"}
     identity: dict[str, object] = {}
     if account is not None:
@@ -70,8 +73,10 @@ def _started(argv: tuple[str, ...], account: Account | None, directory: str) -> 
     )
 
 
-def _outputs(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str, bool]:
+def _outputs(process: "subprocess.Popen[bytes]", deadline: float) -> tuple[str, str, bool]:
     """Read both outputs until end-of-file, the deadline or too much; return them and whether it was in time."""
+    import selectors
+
     assert process.stdout is not None
     assert process.stderr is not None
     collected = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -96,8 +101,10 @@ def _texts(buffers: Iterable[bytearray]) -> tuple[str, str]:
     return stdout, stderr
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """End what is left of the program: it may have started others, or be over its time."""
+    import signal
+
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()

@@ -3,12 +3,12 @@
 Paths are below `root`, so that tests can show other machines.
 """
 
+import glob
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from shiftboss.core.facts import Finished
 from shiftboss.host.commands import NOT_FOUND, TIMED_OUT, RealCommands
@@ -33,7 +33,7 @@ class RealCronDaemon:
     """The `CronDaemon` port on this machine."""
 
     def __init__(self, root: str = "/") -> None:
-        self._root = Path(root)
+        self._root = root
 
     def reader(self, cron_dir: str) -> int | None:
         """Return the pid of a running cron daemon that reads `cron_dir`, None if there is none.
@@ -41,11 +41,12 @@ class RealCronDaemon:
         It is the directory that the daemon sees, in its own mount namespace, that counts. Only processes of
         root do: anybody can call a process cron.
         """
-        wanted = _identity(Path(cron_dir))
+        wanted = _identity(cron_dir)
         found = {
             pid: parent
-            for pid, parent in _root_processes(self._root / "proc")
-            if wanted is not None and _identity(self._root / f"proc/{pid}/root" / _READS) == wanted
+            for pid, parent in _root_processes(os.path.join(self._root, "proc"))
+            if wanted is not None
+            and _identity(os.path.join(self._root, f"proc/{pid}/root", _READS)) == wanted
         }
         # until it calls itself otherwise, a new child looks like the daemon
         return next((pid for pid, parent in sorted(found.items()) if parent not in found), None)
@@ -97,11 +98,11 @@ class RealCronDaemon:
 
         Bytes that are no UTF-8 are replaced, the text is cut at 256 KiB.
         """
-        directories = (os.path.dirname(own_path), str(self._root / _READS))
-        paths = [self._root / "etc/crontab"]
-        paths += [p for d in dict.fromkeys(directories) for p in _listed(Path(d)) if "." not in p.name]
-        paths += [path for spool in _SPOOLS for path in _listed(self._root / spool)]
-        texts = ((str(path), _text(path)) for path in paths if str(path) != own_path)
+        directories = (os.path.dirname(own_path), os.path.join(self._root, _READS))
+        paths = [os.path.join(self._root, "etc/crontab")]
+        paths += [p for d in dict.fromkeys(directories) for p in _listed(d) if "." not in os.path.basename(p)]
+        paths += [path for spool in _SPOOLS for path in _listed(os.path.join(self._root, spool))]
+        texts = ((path, _text(path)) for path in paths if path != own_path)
         return {path: text for path, text in texts if text is not None}
 
 
@@ -109,23 +110,23 @@ class RealBoot:
     """The `Boot` port on this machine."""
 
     def __init__(self, root: str = "/") -> None:
-        self._root = Path(root)
+        self._root = root
 
     def starts(self, services: tuple[str, ...]) -> bool | None:
         """Tell whether one of these services starts at boot; None where we do not know the init (containers)."""
-        if (self._root / "run/systemd/system").is_dir():
+        if os.path.isdir(os.path.join(self._root, "run/systemd/system")):
             return any(self._systemd_starts(service) for service in services)
-        if _first_line(self._root / "proc/1/comm") in {"init", "openrc-init", "runit-init"}:
+        if _first_line(os.path.join(self._root, "proc/1/comm")) in {"init", "openrc-init", "runit-init"}:
             return any(self._is_in_run_level(service) for service in services)
         return None
 
     def _systemd_starts(self, service: str) -> bool:
         """Look for the link that `systemctl enable` makes; a script without a unit counts by its run levels."""
-        places = [self._root / place for place in _UNIT_PLACES]
-        units = [unit for place in places if _exists(unit := place / f"{service}.service")]
+        places = [os.path.join(self._root, place) for place in _UNIT_PLACES]
+        units = [unit for place in places if os.path.lexists(unit := f"{place}/{service}.service")]
         if not units:
             return self._is_in_run_level(service)
-        if units[0].is_symlink() and os.readlink(units[0]) == "/dev/null":
+        if os.path.islink(units[0]) and os.readlink(units[0]) == "/dev/null":
             return False  # masked
         return any(
             _has(place, f"*.{kind}/{service}.service") for place in places for kind in ("wants", "requires")
@@ -140,24 +141,25 @@ def without_user_field(text: str) -> str:
     return "\n".join(_BEFORE_USER.sub(r"\1", line, count=1) for line in text.split("\n"))
 
 
-def _root_processes(proc: Path) -> Iterator[tuple[int, int]]:
+def _root_processes(proc: str) -> Iterator[tuple[int, int]]:
     """Yield pid and parent of the processes of root that are called like a cron daemon."""
     for entry in _listed(proc):
-        if not entry.name.isdigit() or _first_line(entry / "comm") not in _DAEMONS:
+        number = os.path.basename(entry)
+        if not number.isdigit() or _first_line(f"{entry}/comm") not in _DAEMONS:
             continue
         # the child that looks after a job outlives the daemon; it calls itself CRON (do_command.c), a zombie nothing
-        program = (_text(entry / "cmdline") or "").partition("\0")[0]
+        program = (_text(f"{entry}/cmdline") or "").partition("\0")[0]
         if os.path.basename(program) not in _DAEMONS:
             continue
-        lines = (_text(entry / "status") or "").splitlines()
+        lines = (_text(f"{entry}/status") or "").splitlines()
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         if fields.get("Uid", "").split()[:1] == ["0"]:
-            yield int(entry.name), int(fields.get("PPid", "0"))
+            yield int(number), int(fields.get("PPid", "0"))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        facts = path.stat()
+        facts = os.stat(path)
     except OSError:
         return None
     return (facts.st_dev, facts.st_ino)
@@ -180,26 +182,22 @@ def _complaint(finished: Finished) -> str | None:
     return _COMPLAINT.sub(r"line \1: ", lines[0]) if lines else f"crontab ended with status {finished.status}"
 
 
-def _listed(directory: Path) -> list[Path]:
+def _listed(directory: str) -> list[str]:
     try:
-        return sorted(directory.iterdir())
+        return sorted(os.path.join(directory, name) for name in os.listdir(directory))
     except OSError:
         return []
 
 
-def _exists(path: Path) -> bool:
-    return path.is_symlink() or path.exists()
+def _has(place: str, pattern: str) -> bool:
+    return next(glob.iglob(pattern, root_dir=place), None) is not None
 
 
-def _has(place: Path, pattern: str) -> bool:
-    return next(place.glob(pattern), None) is not None
-
-
-def _first_line(path: Path) -> str:
+def _first_line(path: str) -> str:
     return (_text(path) or "").partition("\n")[0]
 
 
-def _text(path: Path) -> str | None:
+def _text(path: str) -> str | None:
     """Return the beginning of a regular file, None if there is none that we may read; links are not followed."""
     try:
         descriptor = os.open(path, _OPEN)

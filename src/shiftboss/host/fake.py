@@ -7,7 +7,6 @@ Time goes on only when something sleeps.
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -286,8 +285,7 @@ class FakeBoot:
         return self.answer
 
 
-@dataclass(frozen=True, slots=True)
-class FakeMachine(Machine):
+class FakeMachine(Machine, frozen=True):
     """Every port in memory, with the parts that the ports do not show."""
 
     files: FakeFiles

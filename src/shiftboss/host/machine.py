@@ -1,13 +1,12 @@
 """This machine: all ports together, as the use cases take them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from shiftboss.core.spec import SupervisorSite
 from shiftboss.host import ports
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """Every port. `real_machine` makes the one we run on, `host/fake.py` one in memory."""
 
     files: ports.Files

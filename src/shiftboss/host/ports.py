@@ -6,8 +6,7 @@ Every method raises HostError (with a hint) where the machine refuses; OSError d
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Protocol
 
 from shiftboss.core.facts import (
     EngineAccount,
@@ -26,6 +25,9 @@ from shiftboss.core.facts import (
 )
 from shiftboss.core.limits import Ground
 from shiftboss.core.spec import Account, SupervisorSite
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 class Files(Protocol):
@@ -162,7 +164,7 @@ class Clock(Protocol):
         """Return the current time, aware, in the server's zone."""
         ...
 
-    def zone(self) -> ZoneInfo:
+    def zone(self) -> "ZoneInfo":
         """Return the time zone of this server, the one its cron daemon uses."""
         ...
 

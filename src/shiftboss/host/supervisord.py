@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from typing import Any
 
 from shiftboss.core.errors import HostError
@@ -211,6 +210,8 @@ def _shown(server: str) -> str:
 
 
 def _start_hint() -> str:
+    import shutil
+
     if shutil.which("supervisord") is None:
         return "Install it: apt-get install supervisor"
     return "Start it: systemctl start supervisor (without systemd: service supervisor start)."

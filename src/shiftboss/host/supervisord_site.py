@@ -11,10 +11,10 @@ import platform
 from collections.abc import Callable, Iterator
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
-from dataclasses import replace
 from urllib.parse import urlsplit
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.spec import SupervisorSite
@@ -195,7 +195,7 @@ def _plain_login(conf: _Conf, server: _Server) -> _Server:
             f"cannot log in to Supervisor: {conf.path} has only a hash of the password",
             hint="Set username and password under [supervisor] in config.toml.",
         )
-    return structs.replace(server, username=conf.get("supervisorctl", "username"), password=password)
+    return replace(server, username=conf.get("supervisorctl", "username"), password=password)
 
 
 def _include_directory(conf: _Conf) -> str:

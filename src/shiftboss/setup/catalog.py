@@ -12,7 +12,6 @@ from shiftboss.core.self_service import FILE, NotAdmittedError, admitted, releas
 from shiftboss.core.spec import Site
 from shiftboss.core.tables import ProjectFile
 from shiftboss.host.ports import Files
-from shiftboss.setup.file_changes import accepted_directory
 
 
 class Entry(Struct, frozen=True):
@@ -68,6 +67,11 @@ def project_path(site: Site, name: str) -> str:
 def offer_path(site: Site, name: str, own: ProjectFile) -> str:
     """Return where a project's release may declare units."""
     return f"{own.project.root or f'{site.projects}/{name}'}/current/{FILE}"
+
+
+def accepted_directory(site: Site) -> str:
+    """Return the directory of the files of releases that are in force."""
+    return f"{site.state}/self_service"
 
 
 def accepted_path(site: Site, name: str) -> str:

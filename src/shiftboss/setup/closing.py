@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from shiftboss.backends.logrotate import rotated_elsewhere
 from shiftboss.backends.registry import BACKENDS
-from shiftboss.backends.supervisor import supervisor_name
+from shiftboss.backends.supervisor_names import supervisor_name
 from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.host.machine import Machine
 from shiftboss.setup.change import Change

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from shiftboss.backends.cron_line import crontab_path
-from shiftboss.backends.launch_orders import orders_directories
+from shiftboss.backends.launch_places import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory, manifest_path
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
 from shiftboss.core.doctor_crowd import crowd_findings
@@ -21,10 +21,9 @@ from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
 from shiftboss.host.machine import Machine
-from shiftboss.setup.catalog import Catalog, Entry, accepted_path
+from shiftboss.setup.catalog import Catalog, Entry, accepted_directory, accepted_path
 from shiftboss.setup.closing import SERVICES
 from shiftboss.setup.detect import load_preset
-from shiftboss.setup.file_changes import accepted_directory
 from shiftboss.setup.mail import mail_trouble
 from shiftboss.setup.self_service import offer_trouble
 from shiftboss.setup.units import forgotten_project, resolve

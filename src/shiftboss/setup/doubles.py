@@ -3,12 +3,8 @@
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from shiftboss.backends.cron_duplicates import artisan_places, duplicates
-from shiftboss.backends.cron_line import crontab_path
-from shiftboss.backends.scheduler_doubles import doubled_programs, doubled_services
 from shiftboss.core.errors import HostError
 from shiftboss.core.facts import Running
-from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.host.machine import Machine
 
@@ -41,6 +37,11 @@ class SchedulerDoubles:
         return (*_among(ours), *self._others(ours[0].project, has_work=has_work))
 
     def _others(self, project: Project, *, has_work: bool) -> tuple[str, ...]:
+        # every status asks, and few projects have a scheduler
+        from shiftboss.backends.cron_duplicates import artisan_places, duplicates
+        from shiftboss.backends.cron_line import crontab_path
+        from shiftboss.backends.scheduler_doubles import doubled_programs, doubled_services
+
         release = self._machine.files.real_path(project.current)
         own = crontab_path(self._site, project.name)
         places = artisan_places(project, release)
@@ -70,6 +71,8 @@ class SchedulerDoubles:
 
     @cached_property
     def _programs(self) -> dict[str, str]:
+        from shiftboss.core.managed import read_seal
+
         try:
             conf_dir = self._machine.supervisors.locate(self._site.supervisor).conf_dir
         except HostError:

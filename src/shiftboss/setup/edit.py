@@ -5,13 +5,12 @@ Every edit is proved: the new text is read again and must say exactly what was a
 
 import tomllib
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Literal
-
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import InlineTable
+from typing import TYPE_CHECKING, Any, Literal
 
 from shiftboss.core.errors import UserError
+
+if TYPE_CHECKING:
+    from shiftboss.setup.toml_document import Document
 
 Section = Literal["workers", "schedules"]
 Value = str | int | float | bool | list[str] | dict[str, str]
@@ -27,7 +26,7 @@ def set_unit(text: str, section: Section, name: str, changes: Changes) -> str:
     """
     return _edited(
         text,
-        lambda document: _change(_section(document, section), name, changes),
+        lambda document: document.set_unit(section, name, changes),
         lambda plain: _merge(plain.setdefault(section, {}).setdefault(name, {}), changes),
     )
 
@@ -36,7 +35,7 @@ def remove_unit(text: str, section: Section, name: str) -> str:
     """Return the project file without a unit; a section that it leaves empty goes too."""
     return _edited(
         text,
-        lambda document: _remove(document, section, name),
+        lambda document: _remove(document.tables, section, name),
         lambda plain: _remove(plain, section, name),
     )
 
@@ -45,21 +44,26 @@ def set_keys(text: str, section: str, changes: Changes) -> str:
     """Return a file with these keys of `[section]` set; what is said of `set_unit` holds here too."""
     return _edited(
         text,
-        lambda document: _change(document, section, changes),
+        lambda document: document.set_keys(section, changes),
         lambda plain: _merge(plain.setdefault(section, {}), changes),
     )
 
 
-def _edited(text: str, change: Callable[[Any], None], change_plain: Callable[[Any], None]) -> str:
+def _edited(text: str, change: "Callable[[Document], None]", change_plain: Callable[[Any], None]) -> str:
     """Change the document, and the plain values in it; return the new text if it says the same as they do."""
     before, wanted = tomllib.loads(text), tomllib.loads(text)
     change_plain(wanted)
     if wanted == before:
         return text
+    from shiftboss.setup.toml_document import (  # tomlkit is large; most commands change no file
+        Document,
+        TOMLKitError,
+    )
+
     try:
-        document = tomlkit.parse(text)
+        document = Document(text)
         change(document)
-        after = _dumped(document)
+        after = document.text()
         if tomllib.loads(after) == wanted:
             return after
     except (TOMLKitError, ValueError, TypeError):  # layouts that tomlkit cannot change
@@ -84,36 +88,3 @@ def _remove(tables: Tables, section: Section, name: str) -> None:
         del units[name]
         if not units:
             del tables[section]
-
-
-def _section(document: Tables, name: Section) -> Tables:
-    if name not in document:
-        document[name] = tomlkit.table(is_super_table=True)
-    section: Tables = document[name]  # the file was parsed and checked before
-    return section
-
-
-def _change(parent: Tables, name: str, changes: Changes) -> None:
-    is_new, is_inline = name not in parent, isinstance(parent, InlineTable)
-    if is_new:
-        parent[name] = tomlkit.inline_table() if is_inline else tomlkit.table()
-    table = parent[name]
-    for key, value in changes.items():
-        _set(table, key, value)
-    if is_new and not is_inline:
-        table.add(tomlkit.nl())  # a blank line before the table that follows
-
-
-def _set(table: Tables, key: str, value: Value) -> None:
-    if isinstance(value, dict):
-        if key not in table:
-            table[key] = tomlkit.inline_table()
-        for inner, item in value.items():
-            _set(table[key], inner, item)
-    elif table.get(key) != value:
-        table[key] = value
-
-
-def _dumped(document: tomlkit.TOMLDocument) -> str:
-    text = tomlkit.dumps(document).strip("\n")
-    return f"{text}\n" if text else ""

@@ -8,21 +8,17 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
-from shiftboss.backends.launch_orders import orders_directories
+from shiftboss.backends.launch_places import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.plan import RemoveFile, WriteFile
 from shiftboss.core.spec import Site
 from shiftboss.host.interrupts import uninterrupted
 from shiftboss.host.ports import Files
+from shiftboss.setup.catalog import accepted_directory
 
 FileAction = WriteFile | RemoveFile
 _KEPT_MODE, _PRIVATE_MODE = 0o600, 0o700
-
-
-def accepted_directory(site: Site) -> str:
-    """Return the directory of the files of releases that are in force."""
-    return f"{site.state}/self_service"
 
 
 def require_unchanged(files: Files, actions: Iterable[FileAction]) -> None:

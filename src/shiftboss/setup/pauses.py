@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from shiftboss.backends.launch_pauses import changed, paused_path, read_paused
-from shiftboss.core.plan import Plan
+from shiftboss.backends.launch_places import paused_path
+from shiftboss.backends.paused_file import read_paused
 from shiftboss.core.spec import Schedule, Site
 from shiftboss.host.machine import Machine
-from shiftboss.setup.apply import perform
 from shiftboss.setup.progress import Progress
 from shiftboss.setup.spool import is_spooled
 
@@ -35,6 +34,10 @@ def pause(
     machine: Machine, site: Site, schedules: Iterable[Schedule], progress: Progress, *, wanted: bool
 ) -> None:
     """Pause schedules, or let them run again; to be called while nothing else changes this server."""
+    from shiftboss.backends.launch_pauses import changed  # to tell who paused what is asked by each status
+    from shiftboss.core.plan import Plan
+    from shiftboss.setup.apply import perform
+
     who = machine.accounts.own().name
     for schedule in schedules:
         name, path = schedule.project.name, paused_path(site, schedule.project.name)

@@ -1,8 +1,8 @@
 """What runs, live: the rows of `status`, asked of backends and kernel at the moment of the question."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 
 from msgspec import Struct, field
 from msgspec.structs import astuple, replace
@@ -17,6 +17,7 @@ from shiftboss.core.words import shown
 from shiftboss.host.machine import Machine
 from shiftboss.setup.doubles import SchedulerDoubles
 from shiftboss.setup.live import live_workers
+from shiftboss.setup.pauses import paused_by
 from shiftboss.setup.spool import is_spooled, spooled_runs
 from shiftboss.setup.units import Resolved
 
@@ -104,8 +105,7 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
     statuses, errors, troubles = _statuses(machine, site, workers)
     timed = any(unit.backend == "native" and isinstance(unit, Schedule) for p in resolved for unit in p.units)
     schedules = machine.engines.connect(site.api_socket).schedules() if timed else ()
-    usage = machine.processes.usage() if workers else {}
-    observer = _Observer(machine, site, statuses, usage, {each.address: each for each in schedules})
+    observer = _Observer(machine, site, statuses, {each.address: each for each in schedules})
     reports = tuple(observer.project(project) for project in resolved)
     doubles = SchedulerDoubles(machine, site)
     doubled = (note for project in resolved for note in doubles.of(project.units))
@@ -114,7 +114,7 @@ def report(machine: Machine, site: Site, projects: Iterable[Resolved]) -> Report
 
 def with_usage(machine: Machine, site: Site, projects: Iterable[ProjectReport]) -> tuple[ProjectReport, ...]:
     """Return reports whose processes an engine told, with the memory and CPU that the kernel lets us see."""
-    observer = _Observer(machine, site, {}, machine.processes.usage(), {})
+    observer = _Observer(machine, site, {}, {})
     return tuple(
         replace(project, workers=tuple(observer.measured(worker) for worker in project.workers))
         for project in projects
@@ -140,23 +140,37 @@ def _statuses(
     return statuses, errors, tuple(troubles)
 
 
-@dataclass
 class _Observer:
     """Completes what the backend says with what the kernel knows."""
 
-    machine: Machine
-    site: Site
-    statuses: Mapping[str, tuple[ProcessStatus, ...]]
-    usage: Mapping[int, Usage]
-    timed: Mapping[str, EngineSchedule]
-
-    def __post_init__(self) -> None:
-        self._children: dict[int, list[int]] = {}
-        for usage in self.usage.values():
-            self._children.setdefault(usage.parent, []).append(usage.pid)
-        self._zone = self.machine.clock.zone()
+    def __init__(
+        self,
+        machine: Machine,
+        site: Site,
+        statuses: Mapping[str, tuple[ProcessStatus, ...]],
+        timed: Mapping[str, EngineSchedule],
+    ) -> None:
+        self.machine, self.site = machine, site
+        self.statuses, self.timed = statuses, timed
         self._grounds: dict[str, Ground] = {}
         self.errors: list[ShiftbossError] = []
+
+    @cached_property
+    def _zone(self) -> tzinfo:
+        return self.machine.clock.zone()  # the time zones are not read where there is no schedule
+
+    @cached_property
+    def _usage(self) -> Mapping[int, Usage]:
+        return (
+            self.machine.processes.usage()
+        )  # of all processes of the machine: not read where the backend knows it
+
+    @cached_property
+    def _children(self) -> Mapping[int, list[int]]:
+        children: dict[int, list[int]] = {}
+        for each in self._usage.values():
+            children.setdefault(each.parent, []).append(each.pid)
+        return children
 
     def project(self, resolved: Resolved) -> ProjectReport:
         project = resolved.project
@@ -213,16 +227,15 @@ class _Observer:
             directory = self.machine.processes.working_directory(pid)
             stale = runs_old_release(directory, root, release)
             process = replace(process, stale=stale, deleted=is_deleted(directory))
-        own = self.usage.get(pid)
-        if process.memory_bytes is None and own:
+        if process.memory_bytes is None and pid in self._usage:
             process = replace(process, memory_bytes=self._memory(pid))
-        if process.cpu_percent is None and own:
-            process = replace(process, cpu_percent=own.cpu_percent)
+        if process.cpu_percent is None and pid in self._usage:
+            process = replace(process, cpu_percent=self._usage[pid].cpu_percent)
         return process
 
     def _memory(self, pid: int) -> int:
         """Return the resident memory of a process and everything below it (npm and the node that it started)."""
-        own = self.usage[pid].memory_bytes
+        own = self._usage[pid].memory_bytes
         return own + sum(self._memory(child) for child in self._children.get(pid, ()))
 
     def _schedule(self, schedule: Schedule) -> ScheduleReport:
@@ -241,8 +254,6 @@ class _Observer:
 
     def _watched(self, schedule: Schedule) -> tuple[LastRun | None, str | None, str | None]:
         """Return the last run, the state and what is wrong of a schedule that cron starts through the launcher."""
-        from shiftboss.setup.pauses import paused_by  # all that applies a plan comes with it
-
         try:
             runs = spooled_runs(self.machine, self.site, schedule)
             paused = paused_by(self.machine, self.site, schedule)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from shiftboss.backends.cron import run_command
-from shiftboss.backends.launch_orders import launch_command, orders_directory
+from shiftboss.backends.launch_orders import launch_command
+from shiftboss.backends.launch_places import orders_directory
 from shiftboss.core.errors import HostError, ShiftbossError
 from shiftboss.core.facts import Finished, SpooledRun
 from shiftboss.core.spec import Schedule, Site

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from shiftboss.core.errors import DeniedError
@@ -36,20 +35,18 @@ def this_machine() -> Machine:
     return _machine.get() or real_machine()
 
 
-@dataclass
 class Session:
     """One run of a command. `config` is the config.toml that was named, if one was.
 
     Raises UserError when it is made, if config.toml is wrong.
     """
 
-    machine: Machine
-    progress: Progress
-    config: str | None
-    environ: Mapping[str, str]
-    site: Site = field(init=False)
+    site: Site
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, machine: Machine, progress: Progress, config: str | None, environ: Mapping[str, str]
+    ) -> None:
+        self.machine, self.progress, self.config, self.environ = machine, progress, config, environ
         self._read_site()
 
     @cached_property

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable
 
-from shiftboss.backends.cron import CronBackend
-from shiftboss.backends.cron_line import crontab_path
-from shiftboss.backends.launch_orders import spool_directory
+from shiftboss.backends.launch_places import spool_directory
 from shiftboss.core.facts import SpooledRun
 from shiftboss.core.spec import Schedule, Site, Unit
 from shiftboss.host.machine import Machine
@@ -14,7 +12,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 
 def is_spooled(unit: Unit) -> bool:
     """Tell whether cron starts a unit through the launcher."""
-    return isinstance(unit, Schedule) and unit.backend == CronBackend.name and not unit.plain
+    return isinstance(unit, Schedule) and unit.backend == "cron" and not unit.plain
 
 
 def spooled_of(units: Iterable[Unit]) -> list[Schedule]:
@@ -24,15 +22,15 @@ def spooled_of(units: Iterable[Unit]) -> list[Schedule]:
 
 def was_rewritten(machine: Machine, site: Site, schedule: Schedule, since: float) -> bool:
     """Tell whether cron's file of the project was written after a time: the schedule may have had other times then."""
+    from shiftboss.backends.cron_line import crontab_path
+
     written = machine.files.modified(crontab_path(site, schedule.project.name))
     return written is not None and written > since
 
 
 def spooled_runs(machine: Machine, site: Site, schedule: Schedule) -> tuple[SpooledRun, ...]:
     """Return the occurrences that are remembered, oldest first; raises HostError if only root may read them."""
-    from shiftboss.core.spool import (
-        read_spool,  # exit reasons and Laravel's words: not every status has such a schedule
-    )
+    from shiftboss.core.spool import read_spool  # not every status has such a schedule
 
     path = f"{spool_directory(site)}/{schedule.project.name}/{schedule.name}"
     text = b"".join(machine.files.tail(each, _MOST_BYTES) for each in (f"{path}.1", path))

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from shiftboss.backends.registry import BACKENDS
+from shiftboss.backends.kinds import KINDS
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.expand import expand_schedule, expand_worker, programs_needed, search_path
 from shiftboss.core.names import suggest
@@ -130,18 +129,16 @@ def resolve(machine: Machine, site: Site, name: str, entry: Entry) -> Resolved:
     workers = (expander.worker(unit, table) for unit, table in entry.tables.workers.items())
     schedules = (expander.schedule(unit, table) for unit, table in entry.tables.schedules.items())
     units: tuple[Unit, ...] = (*workers, *schedules)
-    check_bounds(units, entry.released, entry.own, entry.offer)
+    if entry.released:
+        check_bounds(units, entry.released, entry.own, entry.offer)
     return Resolved(project, units, entry.released)
 
 
-@dataclass(frozen=True)
 class _Expander:
     """Makes units of one project from their tables: presets, release and programs looked up on the way."""
 
-    machine: Machine
-    site: Site
-    project: Project
-    entry: Entry
+    def __init__(self, machine: Machine, site: Site, project: Project, entry: Entry) -> None:
+        self.machine, self.site, self.project, self.entry = machine, site, project, entry
 
     def worker(self, name: str, table: WorkerTable) -> Worker:
         where, table = self._placed("workers", name, table)
@@ -224,7 +221,7 @@ def find_programs(
 
 def known_backend(name: str, kind: UnitKind, where: str) -> str:
     """Return the name of a backend that can run units of this kind; raise UserError if it is none."""
-    able = [b.name for b in BACKENDS.values() if kind in b.kinds]
+    able = [backend for backend, kinds in KINDS.items() if kind in kinds]
     if name in able:
         return name
     if not name:

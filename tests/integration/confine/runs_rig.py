@@ -10,7 +10,7 @@ from typing import Any
 
 from confine_rig import DEADLINE, World, world
 
-from shiftboss.backends.launch_pauses import paused_text
+from shiftboss.backends.paused_file import paused_text
 from shiftboss.core import run_policy
 from shiftboss.core.facts import Launcher, SpooledRun
 from shiftboss.core.spec import Schedule

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from tests.shop import ADOPT, CONFIG, LOGS, PROJECT_FILE, QUEUE, ROOT, SCHEDULER, Shop, deploy, kinds
 
-from shiftboss.backends.native import live
+from shiftboss.backends.native_live import live
 from shiftboss.backends.native_manifest import entry_of, plain_entry, render
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.facts import EngineProcess, EngineUnit

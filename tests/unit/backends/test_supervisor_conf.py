@@ -13,13 +13,8 @@ from supervisor.options import ServerOptions, UnhosedConfigParser, expand
 from supervisor.process import Subprocess
 from tests.supervisor_programs import ENVIRONMENTS, NAMES, PROGRAM, UNQUOTED, WORDS, worker
 
-from shiftboss.backends.supervisor_conf import (
-    check,
-    process_name,
-    program_of,
-    render,
-    supervisor_name,
-)
+from shiftboss.backends.supervisor_conf import check, program_of, render
+from shiftboss.backends.supervisor_names import process_name, supervisor_name
 from shiftboss.backends.supervisor_rules import read_program
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.managed import seal

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from shiftboss.backends.supervisor import live, with_launched
+from shiftboss.backends.supervisor_live import live, with_launched
 from shiftboss.core.facts import LaunchedFacts, ProcessFacts, ProcessUse, SupervisorFacts
 from shiftboss.core.spec import Account, Project, Worker
 from shiftboss.core.status import ProcessStatus

@@ -11,11 +11,10 @@ from shiftboss.core.backoff import Backoff
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.cron import parse
 from shiftboss.core.occurrence import Occurrence, Result, Row, Stage
-from shiftboss.core.run_policy import Policy
+from shiftboss.core.run_policy import MOST_RUNS, Policy
 from shiftboss.core.schedule import step
 from shiftboss.core.schedule_policy import (
     MOST_LANES,
-    MOST_RUNS,
     Terms,
     catches_up,
     latest_start,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftboss.backends import launch_pauses as pauses
-from shiftboss.backends.launch_pauses import paused_text
+from shiftboss.backends.paused_file import paused_text
 from shiftboss.core.wire.entry import Confinement, Entry, Fallback, Policy, StopTerms
 from shiftboss.core.wire.manifest import manifest_text
 from shiftboss.launcher.order import Address, Order, OrderError, _parse, read_paused
