@@ -127,9 +127,7 @@ def _seen_below(where: Places, tmp: str) -> list[str]:
 
 def confinement(unit: Unit, site: Site, default: IsolationLevel, *, watched: bool) -> "Confinement":
     """Return how a unit is bounded and shut in. `watched`: an engine watches its memory (see limits.v2_values)."""
-    from shiftboss.core.wire import (
-        Confinement,
-    )  # who only asks whether there are bounds does not need the messages
+    from shiftboss.core.wire.entry import Confinement  # for a manifest only: a status does not need it
 
     budget = unit.project.budget
     own = within(unit.limits, budget)

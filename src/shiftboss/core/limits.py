@@ -154,9 +154,7 @@ def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
 
 def fallbacks(limits: Limits) -> "tuple[Fallback, ...]":
     """Return what is done for each limit whose controller is not there, with the words for it."""
-    from shiftboss.core.wire.entry import (
-        Fallback,  # for a manifest only: a status needs no messages of the keeper
-    )
+    from shiftboss.core.wire.entry import Fallback  # for a manifest only: a status does not need it
 
     found = []
     if limits.memory_bytes:

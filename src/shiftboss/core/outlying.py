@@ -4,7 +4,6 @@ It is a file of its own, and units only name it: a project that comes later rest
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from shiftboss.core.isolation import SHARED_PLACES
@@ -47,8 +46,14 @@ def unhidden(text: str, before: str) -> tuple[str, ...]:
 
 
 def _plain(path: str) -> str:
-    """Return a path without repeated or closing slashes."""
-    return str(PurePosixPath(path))
+    """Return an absolute path without repeated or closing slashes."""
+    return "/" + "/".join(part for part in path.split("/") if part)
+
+
+def _above(path: str) -> list[str]:
+    """Return the directories that a path lies in."""
+    parts = path.split("/")
+    return ["/", *("/".join(parts[:length]) for length in range(2, len(parts)))]
 
 
 def _owners(homes: Iterable[Home]) -> dict[str, list[str]]:
@@ -64,7 +69,7 @@ def _outside(site: Site, home: Home, owners: Mapping[str, list[str]]) -> Iterato
     """Yield the directories of a project that are not hidden with those of the layout: also those inside another's."""
     layout = {_plain(site.projects), _plain(site.logs)} - SHARED_PLACES
     for place in dict.fromkeys(home[1:]):
-        above = [str(parent) for parent in PurePosixPath(place).parents]
+        above = _above(place)
         within = not layout.isdisjoint(above)
         nested = any(owner != home.project for parent in above for owner in owners.get(parent, ()))
         if (nested or not within) and place not in SHARED_PLACES and place.isprintable():
