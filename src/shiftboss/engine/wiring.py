@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import ctypes as _ctypes  # noqa: F401 -- capture needs it later, when root is gone and its files may be out of reach
+import difflib as _difflib  # noqa: F401 -- the same, for hints (core/names.py)
 import gc
 import grp
 import logging
