@@ -182,7 +182,7 @@ def read_result(raw: bytes) -> Result | None:
 
 
 def as_text(name: bytes) -> str:
-    """Return what a project has named as text that can be stored and sent: `\\xff` stands for a byte that is none."""
+    r"""Return what a project has named as text that can be stored and sent: `\xff` stands for a byte that is none."""
     return name.decode("utf-8", "backslashreplace")
 
 
