@@ -111,3 +111,37 @@ def test_explaining_an_expression_imports_no_client(tmp_path: Path) -> None:
 
     assert code == 0
     assert packages(modules) & {"xmlrpc", "tomlkit", "psutil", "rich", "asyncio", "sqlite3"} == set()
+
+
+def unread(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command line whose output nobody reads any more."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "shiftboss", *arguments],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("schema", "project"), ("explain", "0 2 * * *")])
+def test_who_has_seen_enough_ends_a_look_without_an_error(arguments: tuple[str, ...]) -> None:
+    """As in `shiftboss logs | head`, under `set -o pipefail` too."""
+    ended = unread(*arguments)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_change_whose_output_nobody_reads_does_not_claim_to_be_made(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("")
+
+    ended = unread("--config", str(config), "apply")
+
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".toml")] == ["config.toml"]

@@ -58,6 +58,45 @@ def test_much_comes_in_pieces(tmp_path: Path) -> None:
     assert [len(followed.read_new()) for _ in range(3)] == [65536, 34464, 0]
 
 
+def test_what_was_written_before_a_rotation_is_not_lost(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, b"old\n")
+    followed = FollowedFile(str(log))
+    append(log, b"x" * 65536 + b"and more\n")
+    log.rename(tmp_path / "a.log.1")
+
+    assert followed.read_new() == b"x" * 65536
+    append(log, b"new\n")
+    assert followed.read_new() == b"and more\n"
+    assert followed.read_new() == b"new\n"
+    assert followed.read_new() == b""
+
+
+def test_several_rotations_between_two_looks_lose_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, b"old\n")
+    followed = FollowedFile(str(log))
+    for number, text in enumerate((b"1\n", b"2\n", b"3\n")):
+        append(log, text)
+        for older in range(number, 0, -1):
+            (tmp_path / f"a.log.{older}").rename(tmp_path / f"a.log.{older + 1}")
+        log.rename(tmp_path / "a.log.1")
+    append(log, b"4\n")
+
+    assert [followed.read_new() for _ in range(5)] == [b"1\n", b"2\n", b"3\n", b"4\n", b""]
+
+
+def test_what_was_before_is_shown_up_to_where_the_new_begins(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    append(log, b"one\ntwo\n")
+    followed = FollowedFile(str(log))
+    append(log, b"three\n")
+
+    assert (followed.before(4), followed.before(100)) == (b"two\n", b"one\ntwo\n")
+    assert followed.read_new() == b"three\n"
+    assert FollowedFile(str(tmp_path / "none.log")).before(100) == b""
+
+
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     log = tmp_path / "a.log"

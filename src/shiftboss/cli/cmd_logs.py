@@ -12,7 +12,7 @@ from shiftboss.cli.targets import complete_target, units_of
 from shiftboss.core.errors import UserError
 from shiftboss.core.log_lines import lines_since, parse_since
 from shiftboss.core.run_log import output_of
-from shiftboss.setup.following import FollowedFile
+from shiftboss.setup.following import CHUNK, FollowedFile
 
 _TAIL_BYTES = 4 * 1024 * 1024
 _RUN_BYTES = 64 * 1024 * 1024
@@ -51,16 +51,30 @@ def command(
         return
     logs = _logs(session, targets)
     printer = Printer([log.address for log in logs])
-    followed = [(log, FollowedFile(log.path)) for log in logs] if follow else []
-    for log in logs:
-        for line in _last_lines(session, log.path, lines, since):
+    files = [(log, FollowedFile(log.path) if follow else None) for log in logs]
+    for log, file in files:
+        for line in _last_lines(session, _so_far(session, log, file), lines, since):
             printer.print(log.address, line)
-    while followed:
-        for log, file in followed:
-            for line in log.whole_lines(file.read_new()):
-                printer.print(log.address, line)
-        sys.stdout.flush()
-        session.machine.clock.sleep(_POLL_SECONDS)
+    while follow:
+        full = [log for log, file in files if file and _show_new(printer, log, file)]
+        if not full:
+            session.machine.clock.sleep(_POLL_SECONDS)
+
+
+def _so_far(session: Session, log: "_Log", file: FollowedFile | None) -> list[str]:
+    """Return the end of a log. Of one that is followed whole lines only: the rest of the last one is yet to come."""
+    if file:
+        return log.whole_lines(file.before(_TAIL_BYTES))
+    return _lines(session.machine.files.tail(log.path, _TAIL_BYTES))
+
+
+def _show_new(printer: Printer, log: "_Log", file: FollowedFile) -> bool:
+    """Print what came; tell whether there may be more of it."""
+    data = file.read_new()
+    for line in log.whole_lines(data):
+        printer.print(log.address, line)
+    sys.stdout.flush()
+    return len(data) == CHUNK
 
 
 def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
@@ -84,8 +98,13 @@ def _run_lines(session: Session, target: str, run: int) -> Sequence[str]:
 
         return guest.run_log(session, target, run)
     [log] = _logs(session, [target])
-    text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
-    return output_of(text.splitlines(), run)
+    return output_of(_lines(session.machine.files.tail(log.path, _RUN_BYTES)), run)
+
+
+def _lines(data: bytes) -> list[str]:
+    """Return the lines of a log: a newline ends them, and nothing else that Unicode might take for an end."""
+    lines = data.decode(errors="replace").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 @dataclass
@@ -110,9 +129,7 @@ def _logs(session: Session, targets: Sequence[str]) -> list[_Log]:
     return [_Log(unit.log_path, unit.address) for unit in units.values()]
 
 
-def _last_lines(session: Session, path: str, count: int, since: str | None) -> Sequence[str]:
-    text = session.machine.files.tail(path, _TAIL_BYTES).decode(errors="replace")
-    lines: Sequence[str] = text.splitlines()
+def _last_lines(session: Session, lines: Sequence[str], count: int, since: str | None) -> Sequence[str]:
     if since:
         return lines_since(lines, parse_since(since, session.machine.clock.now()))
     return lines[-count:] if count else ()

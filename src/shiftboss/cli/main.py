@@ -45,6 +45,23 @@ COMMANDS = {
     "schema": ("cmd_schema", "Print the JSON schema of our files."),
     "completion": ("cmd_completion", "Print the completion script of a shell."),
 }
+# they change nothing: who has seen enough of them, by Ctrl-C or `| head`, is told nothing
+_ONLY_LOOK = frozenset(
+    {
+        "plan",
+        "status",
+        "logs",
+        "history",
+        "events",
+        "why",
+        "top",
+        "next",
+        "explain",
+        "doctor",
+        "schema",
+        "completion",
+    }
+)
 
 
 class LazyGroup(click.Group):
@@ -104,9 +121,7 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     """Run a command and return its exit code; the one place that catches everything."""
     _write_anything(sys.stdout, sys.stderr)
     try:
-        result = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return _result(command, arguments, name)
     except ShiftbossError as error:
         return _say(str(error), error.hint, error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -117,12 +132,24 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     except click.ClickException as error:
         return _say(_lowered(error.format_message()), "", 1)
     except (click.Abort, KeyboardInterrupt):
-        hint = "Run the same command again to finish what it began; shiftboss status shows how far it came."
-        return _say("interrupted", hint, EXIT_INTERRUPTED)
+        return _interrupted(command, arguments)
     except BrokenPipeError:
-        return _quiet_pipe()
+        return _quiet_pipe(0 if _only_looks(command, arguments) else 1)
     except Exception as error:  # noqa: BLE001  # the boundary: a bug of ours, shown as one
         return _bug(error)
+
+
+def _result(command: click.Command, arguments: Sequence[str], name: str) -> int:
+    """Run a command; raise BrokenPipeError where nobody reads its output any more."""
+    stdout = sys.stdout
+    try:
+        result = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit:
+        if sys.stdout is stdout:  # click puts another in its place when nobody reads it, and ends
+            raise
+        raise BrokenPipeError from None
+    return result if isinstance(result, int) else 0
 
 
 def _write_anything(*streams: TextIO) -> None:
@@ -154,10 +181,23 @@ def _usage_hint(error: click.UsageError) -> str:
     return f"{usage}\nHelp: {error.ctx.command_path} --help"
 
 
-def _quiet_pipe() -> int:
+def _interrupted(command: click.Command, arguments: Sequence[str]) -> int:
+    if _only_looks(command, arguments):
+        return EXIT_INTERRUPTED
+    hint = "Run the same command again to finish what it began; shiftboss status shows how far it came."
+    return _say("interrupted", hint, EXIT_INTERRUPTED)
+
+
+def _only_looks(command: click.Command, arguments: Sequence[str]) -> bool:
+    """Tell whether a command line changes nothing."""
+    name = next((word for word in arguments if word in COMMANDS), None)
+    return command is cli and (name is None or name in _ONLY_LOOK)
+
+
+def _quiet_pipe(code: int) -> int:
     """Whoever read our output has seen enough (`shiftboss logs | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return code
 
 
 def _bug(error: Exception) -> int:

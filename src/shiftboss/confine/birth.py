@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from shiftboss.confine import kernel
@@ -59,7 +60,7 @@ class Nursery:
     ) -> Child:
         """Fork a program; raise NoRoomError. Everything that may fail later is told on `result`."""
         pipes: list[int] = []
-        step = "pipe"
+        step, leaf = "pipe", Leaf()
         try:
             pipes += os.pipe2(os.O_CLOEXEC)
             pipes += os.pipe2(os.O_CLOEXEC)
@@ -69,6 +70,8 @@ class Nursery:
         except OSError as error:
             for descriptor in pipes:
                 os.close(descriptor)
+            with suppress(OSError):  # tried again and again, each run with limits would leave one
+                self.groups.clear(*slot, leaf)
             raise NoRoomError(step, error) from None
         output, theirs, result, told = pipes
         for descriptor in (theirs, told):

@@ -3,6 +3,7 @@
 A keeper that comes after a dead one reads it. The first line is the boot id: pids of another boot mean nothing.
 """
 
+import errno
 import json
 import os
 import time
@@ -78,9 +79,14 @@ class Journal:
         self._living.pop(pid, None)
 
     def tidy(self, busy: Callable[[], bool]) -> None:
-        """Rewrite the file if most of it is about the dead; not while (`busy`) a child may be about to append."""
+        """Rewrite the file if most of it is about the dead; not while (`busy`) a child may be about to append.
+
+        Where there is no room for that the file stays as it is, and it is tried again after as many lines.
+        """
         if self._lines > 2 * len(self._living) + _SLACK and not busy():
-            self.rewrite()
+            self._lines = len(self._living)
+            with suppress(OSError):
+                self.rewrite()
 
     def rewrite(self) -> None:
         """Replace the file by one about the living; raise OSError."""
@@ -88,11 +94,20 @@ class Journal:
         rows = [b"%d %.2f %b\n" % (pid, now, rest) for pid, rest in self._living.items()]
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(f"{self.path}~", flags, 0o600)
-        os.write(descriptor, b"".join([_boot_id().encode(), b"\n", *rows]))
-        os.rename(f"{self.path}~", self.path)
+        try:
+            _write(descriptor, b"".join([_boot_id().encode(), b"\n", *rows]))
+            os.rename(f"{self.path}~", self.path)
+        except OSError:
+            os.close(descriptor)
+            raise
         if self.descriptor >= 0:
             os.close(self.descriptor)
         self.descriptor, self._lines = descriptor, len(rows)
+
+
+def _write(descriptor: int, raw: bytes) -> None:
+    if os.write(descriptor, raw) < len(raw):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _boot_id() -> str:

@@ -172,13 +172,18 @@ def write_journal(journal: int, line: bytes) -> None:
 
 
 def read_result(raw: bytes) -> Result | None:
-    """Return what a child told, None if it ended before it told anything."""
+    """Return what a child told, None if it ended before it told anything. All of it is text (see `as_text`)."""
     lines = [line.split(b"\0") for line in raw.split(b"\0\n")[:-1]]
     told = next((line for line in lines if line[0]), lines[0] if lines else None)
     if not told:
         return None
-    step, number, release, *words = map(os.fsdecode, told)
+    step, number, release, *words = map(as_text, told)
     return Result(step, int(number), release, tuple(words))
+
+
+def as_text(name: bytes) -> str:
+    r"""Return what a project has named as text that can be stored and sent: `\xff` stands for a byte that is none."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _tell_failure(result: int, failed: StepError) -> None:

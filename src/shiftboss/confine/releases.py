@@ -8,17 +8,18 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from resource import struct_rusage
 from typing import NamedTuple
 
 from shiftboss.confine import kernel
 from shiftboss.confine.birth import Nursery
 from shiftboss.confine.loop import Loop, say
-from shiftboss.confine.program import drop_to, restore_signals
+from shiftboss.confine.program import as_text, drop_to, restore_signals
 
 # a deploy changes the link twice; a project that changes it all the time is not followed
 _PAUSE_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
+# until the next look at what could not be looked at: no room for a child; a path that hung
+_NO_ROOM_SECONDS, _HUNG_SECONDS = 1.0, 10.0
 _MAX_RESULT = 64 * 1024
 
 
@@ -41,7 +42,7 @@ class Releases:
         self._places: dict[str, Place] = {}
         self._watched: dict[str, int] = {}
         self._due: dict[str, None] = {}
-        self._looking = False
+        self._looking = 0  # the child that looks
         self._inotify = -1
         try:
             self._inotify = kernel.open_inotify()
@@ -52,8 +53,7 @@ class Releases:
     def follow(self, places: dict[str, Place]) -> None:
         """Follow these projects, and no others."""
         for project, place in places.items():
-            before = self._places.get(project)
-            if before is None or (before.current, before.uid) != (place.current, place.uid):
+            if self._places.get(project) != place:
                 self._due[project] = None
         for project in self._places.keys() - places.keys():
             self.paths.pop(project, None)
@@ -90,39 +90,66 @@ class Releases:
                 self._look_at(project, self._places[project])
 
     def _look_at(self, project: str, place: Place) -> None:
-        result, told = os.pipe2(os.O_CLOEXEC)
+        pipe: list[int] = []
         try:
+            pipe += os.pipe2(os.O_CLOEXEC)
             pid, _ = self._nursery.fork("")
             if pid == 0:
-                _tell_release(self._inotify, place, told, self._nursery.restored)
+                _tell_release(self._inotify, place, pipe[1], self._nursery.restored)
         except OSError as error:
             say(f"cannot look at the release of {project}: {error.strerror}")
-            os.close(result)
+            for descriptor in pipe:
+                os.close(descriptor)
+            self._look_again(project, _NO_ROOM_SECONDS)
             return
-        finally:
-            os.close(told)
-        self._looking = True
-        self._loop.children[pid] = lambda status, usage: self._on_told(project, result, status, usage)
-        self._loop.after(_PATIENCE_SECONDS, lambda: self._give_up(pid))
+        os.close(pipe[1])
+        self._looking = pid
+        timer = self._loop.after(_PATIENCE_SECONDS, lambda: self._give_up(pid))
+        look = _Look(project, pid, pipe[0], timer)
+        self._loop.children[pid] = lambda status, _: self._on_told(look, status)
 
-    def _give_up(self, pid: int) -> None:
-        if pid in self._loop.children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            self._looking = False  # it may hang in the kernel for ever
+    def _look_again(self, project: str, seconds: float) -> None:
+        def again() -> None:
+            self._due[project] = None
             self._look()
 
-    def _on_told(self, project: str, result: int, status: int, _: struct_rusage) -> None:
-        with open(result, "rb") as file:
-            raw = file.read(_MAX_RESULT)
-        self._looking = False
-        if status == 0 and project in self._places:
-            watch, path = json.loads(raw)
-            self._watched[project] = watch
-            if self.paths.get(project) != path:
-                self.paths[project] = path
-                self._changed(project)
+        self._loop.after(seconds, again)
+
+    def _give_up(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self._is_over(pid)  # it may hang in the kernel for ever
         self._look()
+
+    def _is_over(self, pid: int) -> None:
+        if self._looking == pid:
+            self._looking = 0
+
+    def _on_told(self, look: "_Look", status: int) -> None:
+        self._loop.cancel(look.timer)  # its pid may be another's soon
+        with open(look.result, "rb") as file:
+            raw = file.read(_MAX_RESULT)
+        self._is_over(look.pid)
+        if status == 0 and look.project in self._places:
+            self._take(look.project, *json.loads(raw))
+        elif os.WIFSIGNALED(status):
+            self._look_again(look.project, _HUNG_SECONDS)
+        self._look()
+
+    def _take(self, project: str, watch: int, path: str) -> None:
+        self._watched[project] = watch
+        if self.paths.get(project) != path:
+            self.paths[project] = path
+            self._changed(project)
+
+
+class _Look(NamedTuple):
+    """A look that is under way: its child, the pipe that the child tells on, the timer of our patience."""
+
+    project: str
+    pid: int
+    result: int
+    timer: int
 
 
 def _tell_release(inotify: int, place: Place, told: int, restored: tuple[int, ...]) -> None:
@@ -147,7 +174,7 @@ def look(inotify: int, place: Place) -> tuple[int, str]:
     drop_to(place.user, place.uid, place.gid, place.groups)
     with suppress(OSError):
         os.chdir(place.current)
-        return watch, os.getcwd()
+        return watch, as_text(os.getcwdb())
     return watch, ""
 
 

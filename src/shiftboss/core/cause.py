@@ -16,7 +16,8 @@ _PORTS = (
 )
 _COMMANDS = (
     r"can't find command '(?P<command>[^']+)'",  # Supervisor
-    r"(?P<command>\S+): command not found",  # bash
+    # bash; only from the beginning of a word: tried from each letter, a word of 64 KiB would take minutes
+    r"(?<!\S)(?P<command>\S+): command not found",
     r"sh: (?:\d+: )?(?:exec: )?(?P<command>\S+): not found",  # dash, busybox
     "env: [\u2018'\"]?(?P<command>[^\u2018\u2019'\":\\s]+)[\u2019'\"]?: No such file or directory",
 )

@@ -54,6 +54,7 @@ _STACK = re.compile(
     r"\s+at |\s*#\d+ |\s+File \"|\s*thrown in |\s+from .*:\d+:in |goroutine \d+|Node\.js v\d|\s+\w+: .*,$"
 )
 SHOWN = 200  # characters of a log line that a reason shows
+_LOOKED_AT = 1000  # and in which it is looked for: 40 lines of 64 KiB would hold up the engine for seconds
 _PORT_LINES = (
     20  # a taken port is told before a stack trace or some retries; what is earlier is of another run
 )
@@ -191,7 +192,7 @@ def clean_line(line: str) -> str:
 
 
 def _clean(line: str) -> str:
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", line[:_LOOKED_AT])).strip()
 
 
 def _cut(text: str) -> str:

@@ -8,7 +8,7 @@ doubles nothing.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -58,6 +58,7 @@ class Capture:
         self._logs: dict[str, Log] = {}
         self._paths: dict[str, str] = {}
         self._streams: dict[Key, Stream] = {}
+        self._wanted: frozenset[str] | None = None  # not told yet
 
     def reload(self, logs: Mapping[str, tuple[str, LogLimits]]) -> None:
         """Take the path (empty: no log) and limits of every entry; those that are not in it are forgotten.
@@ -69,11 +70,8 @@ class Capture:
             log = wanted.get(stream.entry, stream.log)
             if log is not stream.log:
                 self._pool.ask(stream.log.place, partial(self._redirect, stream, log))
-        busy = {stream.entry for stream in self._streams.values()}
-        self._paths = {entry: path for entry, path in self._paths.items() if entry in logs or entry in busy}
-        for path in self._logs.keys() - set(self._paths.values()):
-            if not self._logs[path].streams:
-                self._logs.pop(path).leave()
+        self._wanted = frozenset(logs)
+        self._let_go(self._wanted)
 
     def attach(
         self, entry: str, process: int, run: int, descriptor: int, log_path: str, limits: LogLimits
@@ -235,6 +233,20 @@ class Capture:
     def _forget(self, stream: Stream) -> None:
         if self._streams.get(stream.key) is stream:
             del self._streams[stream.key]
+            if self._wanted is not None and stream.entry not in self._wanted:
+                self._let_go(self._wanted)
+
+    def _let_go(self, wanted: Collection[str]) -> None:
+        """Forget the logs of entries that are not wanted and have no output; nothing of theirs is held open."""
+        busy = {stream.entry for stream in self._streams.values()}
+        self._paths = {entry: path for entry, path in self._paths.items() if entry in wanted or entry in busy}
+        unused = [p for p in self._logs.keys() - set(self._paths.values()) if not self._logs[p].streams]
+        left = [self._logs.pop(path) for path in unused]
+        for log in left:
+            log.leave()
+        for place in {log.place for log in left} - {log.place for log in self._logs.values()}:
+            self._directories.pop(place.path, None)
+            self._pool.leave(place)
 
 
 def _settled(log: Log, drainer: Drainer, count: int) -> tuple[list[str], bytes]:

@@ -47,6 +47,12 @@ class DrainerPool:
         with self._lock:
             self._home(directory).ask(directory, request)
 
+    def leave(self, directory: LogDirectory) -> None:
+        """Close a directory in which no log is any more, once all that was asked about it is done."""
+        with self._lock:
+            if home := self._homes.pop(directory, None):
+                home.ask(directory, lambda _: directory.close())
+
     def stalled_seconds(self, directory: LogDirectory) -> float:
         """Return for how long the disk of a directory has not answered, 0 if it does."""
         drainer = self._homes.get(directory)

@@ -212,6 +212,8 @@ class RealShell:
         return Starved(*killed) if killed.times else None
 
     def is_deleted(self, path: str) -> bool | None:  # noqa: D102
+        if "\\x" in path:  # it has a name that is no text, and this is not how it is spelt
+            return None
         try:
             os.stat(path)
         except FileNotFoundError:

@@ -1,5 +1,6 @@
 """Keeper and engine together: processes live, end, wait, and are told about."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,6 +104,65 @@ def test_a_deleted_release_is_told() -> None:
         link.rename(rig.current)
         (rig.releases / "1").rmdir()
         until(lambda: rig.processes()[0].deleted, "deleted")
+
+
+def test_a_release_whose_name_is_not_utf_8_hurts_nobody() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        engine = rig.engine_pid
+        with rig.client() as listener:
+            events = listener.stream("events", calls.Select())
+            next(events)
+            os.mkdir(os.fsencode(rig.releases) + b"/\xff")
+            link = os.fsencode(rig.current) + b".next"
+            os.symlink(b"releases/\xff", link)
+            os.rename(link, os.fsencode(rig.current))
+            shown = str(rig.releases / "\\xff")
+            assert next(events) == msgspec.structs.replace(rig.history("release")[-1], id=0)
+        [process] = rig.processes()
+        assert (process.stale, process.deleted) == (True, False)
+        with rig.client() as client:
+            client.restart("app/queue", wait_seconds=10)
+            assert not client.status().troubles
+        [process] = rig.processes()
+        assert (process.stale, process.release) == (False, shown)
+        assert [event.reason for event in rig.history("release")] == [shown]
+        assert rig.engine_pid == engine
+
+
+def test_a_start_that_fails_in_a_release_whose_name_is_not_utf_8_is_told() -> None:
+    with engine_rig() as rig:
+        (rig.releases / "1" / "env").write_bytes(b"PATH=/nowhere/\xff\n")
+        rig.launch(rig.worker("queue", "program", env_file=str(rig.current / "env")))
+        [process] = rig.until_states("WAITING")
+        assert "not found in /nowhere/\\xff" in (process.reason or "")
+        assert len(rig.history("failure")) == 1
+
+
+def test_of_a_removed_project_nothing_is_held_open() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        eventually(lambda: _open_below(rig.engine_pid, rig.logs), "an open log")
+        with rig.client() as client:
+            assert client.logs("app/queue").logs
+            rig.write_all()
+            assert client.reload(wait_seconds=20).removed == ("app/queue",)
+        eventually(lambda: not _open_below(rig.engine_pid, rig.logs), "a closed directory")
+        rig.write_all(rig.worker("queue", "/bin/sh", "-c", "echo back; sleep 1000"))
+        with rig.client() as client:
+            client.reload(wait_seconds=20)
+        eventually(lambda: "back" in rig.read_log(), "output of the project that came back")
+
+
+def _open_below(pid: int, directory: Path) -> list[str]:
+    """Return what a process has open in a directory, and the directory itself."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return [name for name in found if name.startswith(str(directory))]
 
 
 def test_a_stop_ends_also_what_ignores_it_and_what_it_left_behind() -> None:

@@ -107,6 +107,42 @@ def test_each_run_with_limits_is_counted_from_nothing(bounded: Rig) -> None:
     until(lambda: not any(map(os.path.exists, first.groups)), "the first run's cgroups to be removed")
 
 
+NO_ROOM = """
+import errno, os
+from shiftboss.confine import kernel
+fork = kernel.fork
+def fork_if_there_is_room(*arguments):
+    if os.path.exists({flag!r}):
+        raise OSError(errno.EAGAIN, "no room")
+    return fork(*arguments)
+kernel.fork = fork_if_there_is_room
+"""
+
+
+def test_starts_that_find_no_room_leave_no_cgroups(bounded: Rig) -> None:
+    """One whose project has no more tasks is tried again for weeks."""
+    flag = bounded.root / "no-room"
+    bounded.prelude = NO_ROOM.format(flag=str(flag))
+    engine = served(bounded, python(bounded, BUSY, Limits(memory_bytes=48 * MEGABYTE)))
+    flag.touch()
+    for run in range(1, 6):
+        engine.send(messages.Spawn("app/worker", 1, run))
+        assert engine.expect(messages.SpawnFailed, run=run).step == "fork"
+        engine.send(messages.Forget("app/worker", 1, run))
+    assert not _leaves(bounded)
+
+    flag.unlink()
+    engine.spawn(run=6)
+    assert {path.name for path in _leaves(bounded)} == {"worker.1.6"}
+
+
+def _leaves(rig: Rig) -> list[Path]:
+    """Return the cgroups of all runs, in every hierarchy."""
+    return [
+        path for path in Path("/sys/fs/cgroup").glob(f"**/shiftboss-{rig.instance}/app/*") if path.is_dir()
+    ]
+
+
 def test_a_busy_loop_keeps_to_its_share_of_the_cpu(bounded: Rig) -> None:
     """Never more; as much only while nothing else wants the machine, so one such time is waited for."""
     engine = served(bounded, python(bounded, BUSY, Limits(cpu_percent=30)))

@@ -1,15 +1,37 @@
 """The keeper tells where `current` leads, at once, and without looking at it all the time."""
 
+import grp
 import os
 import time
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import Rig, rig
+from keeper_rig import Rig, rig, until
 
 from shiftboss.core.wire import messages
 
 pytestmark = pytest.mark.needs_root
+NO_ROOM = """
+import errno, os
+from shiftboss.confine import kernel
+fork = kernel.fork
+def fork_if_there_is_room(*arguments):
+    if os.path.exists({flag!r}):
+        raise OSError(errno.EAGAIN, "no room")
+    return fork(*arguments)
+kernel.fork = fork_if_there_is_room
+"""
+HANG = """
+import os, time
+from shiftboss.confine import releases
+look = releases.look
+def look_if_the_disk_answers(*arguments):
+    while os.path.exists({flag!r}):
+        open({flag!r} + ".pid", "w").close()
+        time.sleep(100)
+    return look(*arguments)
+releases.look = look_if_the_disk_answers
+"""
 
 
 def deploy(made: Rig, name: str) -> None:
@@ -103,3 +125,43 @@ def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process."""
     with open(f"/proc/{pid}/schedstat") as file:
         return int(file.read().split()[0]) / 1e9
+
+
+def test_a_deploy_while_the_machine_has_no_room_for_a_look_is_told_later() -> None:
+    with rig() as made:
+        made.write(made.entry("true"))
+        flag = made.root / "no-room"
+        made.prelude = NO_ROOM.format(flag=str(flag))
+        engine = made.start().synced()
+        engine.expect(messages.Release)
+        flag.touch()
+        deploy(made, "2")
+        until(lambda: "cannot look at the release of app: no room" in made.log, "a look that failed")
+        flag.unlink()
+        assert engine.expect(messages.Release, path=str(made.releases / "2"))
+
+
+def test_a_look_that_is_killed_is_made_again() -> None:
+    with rig() as made:
+        made.write(made.entry("true"))
+        flag = made.root / "hang"
+        made.prelude = HANG.format(flag=str(flag))
+        flag.touch()
+        engine = made.start().synced()
+        until(lambda: (made.root / "hang.pid").exists(), "a look that hangs")
+        flag.unlink()
+        assert engine.expect(messages.Release, 20, path=str(made.releases / "1"))
+
+
+def test_who_may_enter_by_a_group_that_the_manifest_has_now_is_told() -> None:
+    with rig() as made:
+        group = grp.getgrnam("news").gr_gid
+        (made.releases / "1").chmod(0o750)
+        os.chown(made.releases / "1", 0, group)
+        made.write(made.entry("true", user="games"))
+        engine = made.start().engine()
+        engine.send(messages.Sync())
+        assert engine.expect(messages.Release).path == ""
+        made.write(made.entry("true", user="games", groups=(group,)))
+        engine.send(messages.Reload())
+        assert engine.expect(messages.Release).path == str(made.releases / "1")

@@ -1,5 +1,7 @@
 """Why a program did not come up, told from what real programs print."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,15 @@ def test_the_line_that_tells_the_cause_is_shown_also_when_others_follow() -> Non
     assert telling_lines(lines[1:], 3) == ("    at frame 6", "    at frame 7", "    at frame 8")
     assert telling_lines(["a", "php: command not found"], 3) == ("a", "php: command not found")
     assert telling_lines([]) == ()
+
+
+@pytest.mark.parametrize(
+    "part", ["a", "1", ":", "sh: ", "Address already in use :", "Failed to listen on ", "'"]
+)
+def test_a_line_of_64_kib_holds_nobody_up(part: str) -> None:
+    line = (part * 65536)[:65536]
+    began = time.process_time()
+    likely_cause([line])
+    port_in([line])
+    telling_lines([line])
+    assert time.process_time() - began < 3

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,3 +207,12 @@ M = 1024**2
 )
 def test_out_of_memory_is_told_with_limit_and_peak(ending: Ending, reason: str) -> None:
     assert exit_reason(ending, {}) == reason
+
+
+def test_long_lines_hold_nobody_up() -> None:
+    lines = ["Error: the queue is gone " + "x" * 65000] * 40
+    began = time.process_time()
+    reason = exit_reason(Ending(1, lines=lines), {})
+    port_taken(lines)
+    assert time.process_time() - began < 1
+    assert reason.startswith("exit 1; log: Error: the queue is gone xxx")
