@@ -20,7 +20,7 @@ _COMMANDS = tuple(
     re.compile(pattern)
     for pattern in (
         r"can't find command '(?P<command>[^']+)'",  # Supervisor
-        r"(?P<command>\S+): command not found",  # bash
+        r"(?<!\S)(?P<command>\S+): command not found",  # bash; begun inside of words it would cost their square
         r"sh: (?:\d+: )?(?:exec: )?(?P<command>\S+): not found",  # dash, busybox
         "env: [\u2018'\"]?(?P<command>[^\u2018\u2019'\":\\s]+)[\u2019'\"]?: No such file or directory",
     )

@@ -53,6 +53,7 @@ _STACK = re.compile(
     r"\s+at |\s*#\d+ |\s+File \"|\s*thrown in |\s+from .*:\d+:in |goroutine \d+|Node\.js v\d|\s+\w+: .*,$"
 )
 SHOWN = 200  # characters of a log line that a reason shows
+_READ = 2000  # characters of it that are looked at: it may have 64 Ki, and everybody waits meanwhile
 _PORT_LINES = (
     20  # a taken port is told before a stack trace or some retries; what is earlier is of another run
 )
@@ -192,7 +193,7 @@ def clean_line(line: str) -> str:
 
 
 def _clean(line: str) -> str:
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", line[:_READ])).strip()
 
 
 def _cut(text: str) -> str:

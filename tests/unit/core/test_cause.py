@@ -1,5 +1,7 @@
 """Why a program did not come up, told from what real programs print."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,3 +107,14 @@ def test_the_line_that_tells_the_cause_is_shown_also_when_others_follow() -> Non
     assert telling_lines(lines[1:], 3) == ("    at frame 6", "    at frame 7", "    at frame 8")
     assert telling_lines(["a", "php: command not found"], 3) == ("a", "php: command not found")
     assert telling_lines([]) == ()
+
+
+@pytest.mark.parametrize("piece", ["a", "a:", "sh: ", "Address already in use "])
+def test_no_text_costs_more_than_a_moment(piece: str) -> None:
+    text = (piece * 65536)[:65536]
+    began = time.process_time()
+
+    assert "x" not in likely_cause([text])
+    assert port_in([text]) is None
+
+    assert time.process_time() - began < 2

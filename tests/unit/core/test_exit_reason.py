@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,3 +207,15 @@ M = 1024**2
 )
 def test_out_of_memory_is_told_with_limit_and_peak(ending: Ending, reason: str) -> None:
     assert exit_reason(ending, {}) == reason
+
+
+@pytest.mark.parametrize("piece", ["a", "error", "Error: Could not open input file: ", "sh: ", " ", "\x1b["])
+def test_no_line_costs_more_than_a_moment_or_makes_a_reason_long(piece: str) -> None:
+    """The engine serves nobody else while it looks for a reason."""
+    lines = [(piece * 65536)[:65536]] * 40
+    began = time.process_time()
+
+    reason = exit_reason(Ending(1, lines=lines), {})
+
+    assert time.process_time() - began < 2
+    assert len(reason) < 5000
