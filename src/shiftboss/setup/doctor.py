@@ -20,6 +20,7 @@ from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
+from shiftboss.core.wire import WireError, read_manifest
 from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
@@ -74,7 +75,17 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
         entries=entries,
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
+        written_groups=frozenset(_written_groups(machine, site, name)),
     )
+
+
+def _written_groups(machine: Machine, site: Site, name: str) -> Iterator[int]:
+    """Yield the groups that keeper and launcher give to the units of a project."""
+    orders = (f"{directory}/{name}.json" for directory in orders_directories(site))
+    for path in (manifest_path(site, name), *orders):
+        with contextlib.suppress(HostError, WireError):  # not ours to read, or another finding
+            for entry in read_manifest((machine.files.read(path) or "{}").encode(), name):
+                yield from entry.groups
 
 
 def _offers(machine: Machine, site: Site, catalog: Catalog, tenants: Iterable[Tenant]) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def test_a_tidy_project_has_no_findings() -> None:
     assert path_findings(tidy(_env=file(0o640)), server()) == ()
 
 
-@pytest.mark.parametrize("group", ["sudo", "docker", "root"])
+@pytest.mark.parametrize("group", ["sudo", "docker", "root", "shiftboss"])
 def test_a_group_that_leads_to_root_is_a_problem(group: str) -> None:
     (found,) = account_findings([tidy()], server(GroupFacts(group, 27, ("shop_user",))))
     assert (found.level, found.code, found.mend) == (
@@ -68,6 +68,14 @@ def test_a_group_that_leads_to_root_is_a_problem(group: str) -> None:
         "powerful-group",
         f"gpasswd -d shop_user {group}",
     )
+
+
+def test_a_group_that_was_left_and_is_still_written_down_is_a_problem() -> None:
+    groups = (GroupFacts("docker", 27, ()),)
+    left = replace(tidy(), written_groups=frozenset({GID, 27, 28}))
+    (found,) = account_findings([left], server(*groups))
+    assert (found.level, found.code, found.mend) == ("problem", "left-group", "shiftboss apply shop")
+    assert "the group docker, gid 28, which shop_user has left" in found.message
 
 
 @pytest.mark.parametrize(
