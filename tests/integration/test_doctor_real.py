@@ -136,6 +136,26 @@ def test_a_group_that_the_user_has_left_is_found_until_its_units_lose_it_too(wor
     assert "still started with" not in world.run("doctor", world.one).stdout
 
 
+def test_a_file_of_variables_is_found_wherever_a_worker_has_it(world: World) -> None:
+    world.run("project", "add", world.one, "--create-user")
+    root, user = world.root(world.one), pwd.getpwnam(f"{world.one}_user")
+    declared = world.directory / "etc" / "projects" / f"{world.one}.toml"
+    declared.write_text(
+        declared.read_text() + '\n[workers.w]\ncommand = "sleep 9"\nenv_file = "shared/conf/live.conf"\n'
+    )
+    (root / "current").symlink_to("releases")
+    conf = root / "shared" / "conf"
+    conf.mkdir()
+    (conf / "live.conf").write_text("KEY=x\n")
+    os.chown(conf / "live.conf", user.pw_uid, user.pw_gid)
+    (conf / "live.conf").chmod(0o644)
+
+    [found] = [finding for finding in world.findings(world.one) if finding["code"] == "env-open"]
+    assert str(conf / "live.conf") in found["message"]
+    subprocess.run(shlex.split(found["mend"]), check=True, capture_output=True)
+    assert [f["code"] for f in world.findings(world.one) if f["code"] == "env-open"] == []
+
+
 def test_a_planted_link_leads_the_doctor_nowhere(world: World) -> None:
     """A mend for /etc/passwd, printed for root to copy, would break the server."""
     world.run("project", "add", world.one, "--create-user")

@@ -38,8 +38,8 @@ class Tenant(Struct, frozen=True):
     """A project as it was seen. `known` is false if its account does not exist.
 
     `entries` are the facts of the project's own directory and of what is in it, in `shared` and in the release,
-    by absolute path (links not followed); `release` is "" if there is none inside the project. `written_groups` are
-    those (ids) that its units are started with, as it stands in what keeper and launcher read.
+    by absolute path (links not followed); `release` is "" if there is none inside the project. `env_files`: paths
+    that its units name as such; their facts are among `entries` as well. `written_groups` are those (ids) that its units are started with, as it stands in what keeper and launcher read.
     """
 
     project: Project
@@ -48,6 +48,7 @@ class Tenant(Struct, frozen=True):
     entries: Mapping[str, PathFacts] = {}
     release: str = ""
     log_writer: Literal["engine", "root", ""] = ""
+    env_files: frozenset[str] = frozenset()
     written_groups: frozenset[int] = frozenset()
 
 

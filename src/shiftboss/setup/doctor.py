@@ -69,14 +69,28 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
     entries = dict(_surveyed(machine, project))
     release = _release(machine, project)
     entries |= machine.files.survey(project.account, release) if release else {}
+    env_files = _env_files(project, entry)
+    entries |= _facts_of(machine, project, env_files - entries.keys())
     return Tenant(
         project,
         places=dict(_places(machine, project)),
         entries=entries,
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
+        env_files=env_files,
         written_groups=frozenset(_written_groups(machine, site, name)),
     )
+
+
+def _env_files(project: Project, entry: Entry) -> frozenset[str]:
+    named = (worker.env_file for worker in entry.tables.workers.values())
+    return frozenset(os.path.normpath(os.path.join(project.root, path)) for path in named if path)
+
+
+def _facts_of(machine: Machine, project: Project, paths: Iterable[str]) -> dict[str, PathFacts]:
+    """Return the facts of files as the project's user sees them, where no link of its own leads to them."""
+    seen = ((path, machine.files.survey(project.account, os.path.dirname(path)).get(path)) for path in paths)
+    return {path: facts for path, facts in seen if facts is not None}
 
 
 def _written_groups(machine: Machine, site: Site, name: str) -> Iterator[int]:
