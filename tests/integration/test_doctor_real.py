@@ -119,8 +119,10 @@ def test_wrong_rights_are_found_and_their_mends_mend_them(world: World) -> None:
     assert secret.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_group_that_the_user_has_left_is_found_until_its_units_lose_it_too(world: World) -> None:
-    """Groups are written down at `apply`; the keeper reads nothing else."""
+def test_a_group_and_a_number_that_the_user_has_left_are_found_until_its_units_lose_them(
+    world: World,
+) -> None:
+    """Both are written down at `apply`; the keeper reads nothing else."""
     for name in (world.one, world.two):
         assert world.run("project", "add", name, "--create-user").returncode == 0
     user, door = f"{world.one}_user", f"{world.two}_user"
@@ -128,6 +130,10 @@ def test_a_group_that_the_user_has_left_is_found_until_its_units_lose_it_too(wor
     (world.root(world.one) / "current").symlink_to("releases")
     world.run("setup", world.one, "custom", "--name", "w", "--", "sleep", "1000")  # no keeper: it is written
     subprocess.run(["gpasswd", "-d", user, door], check=True, capture_output=True)
+    number = pwd.getpwnam(user).pw_uid
+    subprocess.run(["usermod", "-u", str(number + 20_000), user], check=True, capture_output=True)
+
+    assert f"still started with the user id {number}" in world.run("doctor", world.one).stdout
 
     assert (
         f"still started with the group {door}, which {user} has left" in world.run("doctor", world.one).stdout

@@ -39,7 +39,8 @@ class Tenant(Struct, frozen=True):
 
     `entries` are the facts of the project's own directory and of what is in it, in `shared` and in the release,
     by absolute path (links not followed); `release` is "" if there is none inside the project. `env_files`: paths
-    that its units name as such; their facts are among `entries` as well. `written_groups` are those (ids) that its units are started with, as it stands in what keeper and launcher read.
+    that its units name as such; their facts are among `entries` as well. `written_users` and `written_groups` are the
+    numbers that its units are started with, as it stands in what keeper and launcher read.
     """
 
     project: Project
@@ -49,6 +50,7 @@ class Tenant(Struct, frozen=True):
     release: str = ""
     log_writer: Literal["engine", "root", ""] = ""
     env_files: frozenset[str] = frozenset()
+    written_users: frozenset[int] = frozenset()
     written_groups: frozenset[int] = frozenset()
 
 
@@ -109,8 +111,12 @@ def _power(project: Project, server: Server) -> Iterator[Finding]:
 
 
 def _left(tenant: Tenant, server: Server) -> Iterator[Finding]:
-    """Yield the groups that its units still get: they were written down when its user was in them."""
+    """Yield whose numbers its units still get: they were written down when its user had them, and was in these groups."""
     project, account = tenant.project, tenant.project.account
+    if others := tenant.written_users - {account.uid}:
+        shown = ", ".join(map(str, sorted(others)))
+        yield Finding("problem", "left-user", project.name, f"its units are still started with the user id {shown}, which is not {account.name}'s: whoever has that number can stop and read them",
+                      f"shiftboss apply {project.name}")  # fmt: skip
     left = tenant.written_groups - {account.gid, *account.groups}
     if left:
         names = {group.gid: group.name for group in server.groups}

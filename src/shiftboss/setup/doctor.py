@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from shiftboss.backends.cron_line import crontab_path
 from shiftboss.backends.launch_orders import orders_directories
 from shiftboss.backends.native_manifest import manifest_directory, manifest_path
+from shiftboss.core import wire
 from shiftboss.core.doctor import Finding, Server, Tenant, account_findings
 from shiftboss.core.doctor_crowd import crowd_findings
 from shiftboss.core.doctor_doubles import double_findings
@@ -20,7 +21,6 @@ from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
-from shiftboss.core.wire import WireError, read_manifest
 from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry, accepted_path
 from shiftboss.setup.closing import SERVICES
@@ -70,6 +70,7 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
     release = _release(machine, project)
     entries |= machine.files.survey(project.account, release) if release else {}
     env_files = _env_files(project, entry)
+    written = tuple(_written(machine, site, name))
     entries |= _facts_of(machine, project, env_files - entries.keys())
     return Tenant(
         project,
@@ -78,7 +79,8 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
         env_files=env_files,
-        written_groups=frozenset(_written_groups(machine, site, name)),
+        written_users=frozenset(entry.uid for entry in written),
+        written_groups=frozenset(group for entry in written for group in entry.groups),
     )
 
 
@@ -93,13 +95,12 @@ def _facts_of(machine: Machine, project: Project, paths: Iterable[str]) -> dict[
     return {path: facts for path, facts in seen if facts is not None}
 
 
-def _written_groups(machine: Machine, site: Site, name: str) -> Iterator[int]:
-    """Yield the groups that keeper and launcher give to the units of a project."""
+def _written(machine: Machine, site: Site, name: str) -> Iterator[wire.Entry]:
+    """Yield what keeper and launcher go by when they start the units of a project."""
     orders = (f"{directory}/{name}.json" for directory in orders_directories(site))
     for path in (manifest_path(site, name), *orders):
-        with contextlib.suppress(HostError, WireError):  # not ours to read, or another finding
-            for entry in read_manifest((machine.files.read(path) or "{}").encode(), name):
-                yield from entry.groups
+        with contextlib.suppress(HostError, wire.WireError):  # not ours to read, or another finding
+            yield from wire.read_manifest((machine.files.read(path) or "{}").encode(), name)
 
 
 def _offers(machine: Machine, site: Site, catalog: Catalog, tenants: Iterable[Tenant]) -> Iterator[Finding]:

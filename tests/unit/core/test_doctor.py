@@ -78,6 +78,13 @@ def test_a_group_that_was_left_and_is_still_written_down_is_a_problem() -> None:
     assert "the group docker, gid 28, which shop_user has left" in found.message
 
 
+def test_a_user_id_that_is_written_down_and_no_longer_the_users_is_a_problem() -> None:
+    """useradd gives the number to the next one."""
+    (found,) = account_findings([replace(tidy(), written_users=frozenset({UID, 899}))], server())
+    assert (found.level, found.code, found.mend) == ("problem", "left-user", "shiftboss apply shop")
+    assert "899" in found.message
+
+
 @pytest.mark.parametrize(
     ("line", "grants"),
     [
