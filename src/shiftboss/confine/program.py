@@ -17,7 +17,17 @@ from shiftboss.confine.cgroup import join
 from shiftboss.confine.isolation import isolate
 from shiftboss.confine.steps import StepError, drop_to, explain, find_command, restore_signals, set_rlimits
 
-__all__ = ["MARK", "Program", "StepError", "Streams", "drop_to", "read_result", "restore_signals", "run"]
+__all__ = [
+    "MARK",
+    "Program",
+    "StepError",
+    "Streams",
+    "as_text",
+    "drop_to",
+    "read_result",
+    "restore_signals",
+    "run",
+]
 
 FAILED = 127
 MARK = "SHIFTBOSS_RUN"
@@ -177,8 +187,13 @@ def read_result(raw: bytes) -> Result | None:
     told = next((line for line in lines if line[0]), lines[0] if lines else None)
     if not told:
         return None
-    step, number, release, *words = map(os.fsdecode, told)
+    step, number, release, *words = map(as_text, told)
     return Result(step, int(number), release, tuple(words))
+
+
+def as_text(raw: bytes) -> str:
+    """Return a name that a project chose as text which can be stored and sent: bytes that are no UTF-8 are escaped."""
+    return raw.decode(errors="backslashreplace")
 
 
 def _tell_failure(result: int, failed: StepError) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from shiftboss.confine import kernel
 from shiftboss.confine.birth import Nursery
 from shiftboss.confine.loop import Loop, say
-from shiftboss.confine.program import drop_to, restore_signals
+from shiftboss.confine.program import as_text, drop_to, restore_signals
 
 # a deploy changes the link twice; a project that changes it all the time is not followed
 _PAUSE_SECONDS = 0.02
@@ -147,7 +147,7 @@ def look(inotify: int, place: Place) -> tuple[int, str]:
     drop_to(place.user, place.uid, place.gid, place.groups)
     with suppress(OSError):
         os.chdir(place.current)
-        return watch, os.getcwd()
+        return watch, as_text(os.getcwdb())
     return watch, ""
 
 

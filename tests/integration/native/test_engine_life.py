@@ -92,6 +92,23 @@ def test_a_new_release_makes_processes_stale_until_they_are_restarted() -> None:
         assert (now.stale, now.release) == (False, str(second))
 
 
+def test_a_release_whose_name_is_no_text_takes_neither_status_nor_history_from_others() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        os.mkdir(os.fsencode(rig.releases) + b"/r\xff")
+        rig.own(rig.releases)
+        link = rig.current.with_name("next")
+        os.symlink(b"releases/r\xff", link)
+        link.rename(rig.current)
+        until(lambda: rig.processes()[0].stale, "the new release")
+        with rig.client() as client:
+            assert client.restart("app/queue", wait_seconds=10).complete
+            assert client.status().troubles == ()
+        (process,) = rig.processes()
+        assert process.release == f"{rig.releases}/r\\xff"
+
+
 def test_a_deleted_release_is_told() -> None:
     with engine_rig() as rig:
         second = rig.releases / "2"
