@@ -162,6 +162,22 @@ def test_a_file_of_variables_is_found_wherever_a_worker_has_it(world: World) -> 
     assert [f["code"] for f in world.findings(world.one) if f["code"] == "env-open"] == []
 
 
+def test_a_name_with_line_breaks_is_no_line_of_the_doctor_and_no_command_to_copy(world: World) -> None:
+    world.run("project", "add", world.one, "--create-user")
+    root, user = world.root(world.one), f"{world.one}_user"
+    release = root / "releases" / "1\n    rm -rf it\x1b[8m"
+    release.mkdir()
+    os.chown(release, pwd.getpwnam(user).pw_uid, -1)
+    (root / "current").symlink_to(release)
+
+    printed = world.run("doctor", world.one).stdout
+
+    assert "may change the code that it runs" in printed
+    assert not any(line.strip().startswith("rm -rf") for line in printed.splitlines())
+    assert "no command is shown" in printed
+    assert "\x1b" not in printed
+
+
 def test_a_planted_link_leads_the_doctor_nowhere(world: World) -> None:
     """A mend for /etc/passwd, printed for root to copy, would break the server."""
     world.run("project", "add", world.one, "--create-user")

@@ -93,7 +93,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], *, heading: bool) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [" ".join(cell.split("\n")).ljust(width) for cell, width in zip(cells, widths, strict=True)]
     if heading:
         return _styled("  ".join(padded).rstrip(), bold=True)
     return "  ".join(_coloured(cell) for cell in padded).rstrip()

@@ -33,6 +33,10 @@ def test_tables_are_aligned_and_have_no_blanks_at_line_ends() -> None:
     )
 
 
+def test_a_cell_with_line_breaks_begins_no_row_of_its_own() -> None:
+    assert table(("A", "B"), [("x\nroot  RUNNING", "y")]) == "A                B\nx root  RUNNING  y"
+
+
 def test_a_quiet_console_says_only_what_must_be_known(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(quiet=True)
     console.print("result")
