@@ -119,6 +119,65 @@ def test_wrong_rights_are_found_and_their_mends_mend_them(world: World) -> None:
     assert secret.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_group_and_a_number_that_the_user_has_left_are_found_until_its_units_lose_them(
+    world: World,
+) -> None:
+    """Both are written down at `apply`; the keeper reads nothing else."""
+    for name in (world.one, world.two):
+        assert world.run("project", "add", name, "--create-user").returncode == 0
+    user, door = f"{world.one}_user", f"{world.two}_user"
+    subprocess.run(["gpasswd", "-a", user, door], check=True, capture_output=True)
+    (world.root(world.one) / "current").symlink_to("releases")
+    world.run("setup", world.one, "custom", "--name", "w", "--", "sleep", "1000")  # no keeper: it is written
+    subprocess.run(["gpasswd", "-d", user, door], check=True, capture_output=True)
+    number = pwd.getpwnam(user).pw_uid
+    subprocess.run(["usermod", "-u", str(number + 20_000), user], check=True, capture_output=True)
+
+    assert f"still started with the user id {number}" in world.run("doctor", world.one).stdout
+
+    assert (
+        f"still started with the group {door}, which {user} has left" in world.run("doctor", world.one).stdout
+    )
+    world.run("apply", world.one)
+    assert "still started with" not in world.run("doctor", world.one).stdout
+
+
+def test_a_file_of_variables_is_found_wherever_a_worker_has_it(world: World) -> None:
+    world.run("project", "add", world.one, "--create-user")
+    root, user = world.root(world.one), pwd.getpwnam(f"{world.one}_user")
+    declared = world.directory / "etc" / "projects" / f"{world.one}.toml"
+    declared.write_text(
+        declared.read_text() + '\n[workers.w]\ncommand = "sleep 9"\nenv_file = "shared/conf/live.conf"\n'
+    )
+    (root / "current").symlink_to("releases")
+    conf = root / "shared" / "conf"
+    conf.mkdir()
+    (conf / "live.conf").write_text("KEY=x\n")
+    os.chown(conf / "live.conf", user.pw_uid, user.pw_gid)
+    (conf / "live.conf").chmod(0o644)
+
+    [found] = [finding for finding in world.findings(world.one) if finding["code"] == "env-open"]
+    assert str(conf / "live.conf") in found["message"]
+    subprocess.run(shlex.split(found["mend"]), check=True, capture_output=True)
+    assert [f["code"] for f in world.findings(world.one) if f["code"] == "env-open"] == []
+
+
+def test_a_name_with_line_breaks_is_no_line_of_the_doctor_and_no_command_to_copy(world: World) -> None:
+    world.run("project", "add", world.one, "--create-user")
+    root, user = world.root(world.one), f"{world.one}_user"
+    release = root / "releases" / "1\n    rm -rf it\x1b[8m"
+    release.mkdir()
+    os.chown(release, pwd.getpwnam(user).pw_uid, -1)
+    (root / "current").symlink_to(release)
+
+    printed = world.run("doctor", world.one).stdout
+
+    assert "may change the code that it runs" in printed
+    assert not any(line.strip().startswith("rm -rf") for line in printed.splitlines())
+    assert "no command is shown" in printed
+    assert "\x1b" not in printed
+
+
 def test_a_planted_link_leads_the_doctor_nowhere(world: World) -> None:
     """A mend for /etc/passwd, printed for root to copy, would break the server."""
     world.run("project", "add", world.one, "--create-user")

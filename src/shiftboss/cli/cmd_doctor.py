@@ -8,9 +8,12 @@ from shiftboss.cli.output import Console, print_json
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_project
 from shiftboss.core.doctor import Finding
-from shiftboss.core.log_lines import harmless
 from shiftboss.setup.doctor import examine
 
+# a name that a project chose may look like lines of ours, with a command of its own to copy
+_NO_MEND = (
+    "no command is shown: the name in it has line breaks or other characters that do not show what they do"
+)
 _COLOURS = {"problem": "red", "caution": "yellow", "note": None}
 
 
@@ -35,9 +38,12 @@ def command(ctx: click.Context, project: str | None, as_json: bool) -> int:
 
 def _show(console: Console, found: tuple[Finding, ...]) -> None:
     for finding in found:
-        console.print(
-            harmless(f"{finding.level}: {finding.target}: {finding.message}"), colour=_COLOURS[finding.level]
-        )
+        line = f"{finding.level}: {finding.target}: {finding.message}"
+        console.print(_on_one_line(line), colour=_COLOURS[finding.level])
         if finding.mend:
-            console.print(harmless(f"    {finding.mend}"))
+            console.print(f"    {finding.mend if finding.mend.isprintable() else _NO_MEND}")
     console.print("nothing is wrong" if not found else f"{len(found)} found")
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(mark if mark.isprintable() else "?" for mark in text)

@@ -1,12 +1,12 @@
 """The command `shiftboss events`."""
 
-import json
 import sys
 
 import click
 
 from shiftboss.api.client import Client
 from shiftboss.cli.event_lines import event_line, failed, row
+from shiftboss.cli.output import json_text
 from shiftboss.cli.session import open_session
 from shiftboss.cli.targets import complete_target
 
@@ -26,7 +26,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], follow: bool, as_json:
     with Client(session.site.api_socket) as client:
         for event in client.events(*targets):
             if as_json:
-                click.echo(json.dumps(row(event, zone), ensure_ascii=False))
+                click.echo(json_text(row(event, zone)))
             else:
                 session.console.print(event_line(event, zone), colour="red" if failed(event) else None)
             sys.stdout.flush()

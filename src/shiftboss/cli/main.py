@@ -167,7 +167,9 @@ def _say(message: str, hint: str, code: int) -> int:
 
 
 def _print_error(text: str, colour: str | None) -> None:
-    click.secho(text, err=True, fg=colour, color=False if os.environ.get("NO_COLOR") else None)
+    from shiftboss.core.log_lines import harmless  # a message may name what a project wrote
+
+    click.secho(harmless(text), err=True, fg=colour, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _lowered(message: str) -> str:

@@ -1,6 +1,7 @@
 """What commands print: results on standard output, progress on standard error, colour only where it is wanted."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import click
 
 from shiftboss.core.errors import ShiftbossError
+from shiftboss.core.log_lines import harmless
 
+_BARE_IN_JSON = re.compile(r"[\x7f-\x9f]")  # control characters that JSON lets pass
 _STATE_COLOURS = {
     "RUNNING": "green",
     "STARTING": "yellow",
@@ -22,7 +25,10 @@ _STATE_COLOURS = {
 
 
 class Console:
-    """Prints for people. `quiet` keeps everything but results and warnings to itself (--json)."""
+    """Prints for people, whatever a project put into the text: of what controls a terminal only colours pass.
+
+    `quiet` keeps everything but results and warnings to itself (--json).
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -32,18 +38,18 @@ class Console:
         """Print a line of the result."""
         if not self._quiet:
             self._clear()
-            click.secho(text, fg=colour, bold=bold or None, color=_wish(sys.stdout))
+            click.secho(harmless(text), fg=colour, bold=bold or None, color=_wish(sys.stdout))
 
     def step(self, text: str) -> None:
         """Say that something was done."""
         if not self._quiet:
             self._clear()
-            click.secho(f"  {text}", err=True, color=_wish(sys.stderr))
+            click.secho(harmless(f"  {text}"), err=True, color=_wish(sys.stderr))
 
     def warn(self, text: str) -> None:
         """Say something that the user should know."""
         self._clear()
-        click.secho(f"note: {text}", err=True, fg="yellow", color=_wish(sys.stderr))
+        click.secho(harmless(f"note: {text}"), err=True, fg="yellow", color=_wish(sys.stderr))
 
     def warn_of(self, error: ShiftbossError) -> None:
         """Say what is wrong with a part of what was asked, and what to do about it; the rest goes on."""
@@ -55,7 +61,7 @@ class Console:
             return
         self._clear()
         self._busy = text
-        click.echo(f"  {text} …", err=True, nl=not sys.stderr.isatty())
+        click.echo(harmless(f"  {text} …"), err=True, nl=not sys.stderr.isatty())
 
     def _clear(self) -> None:
         if self._busy and sys.stderr.isatty():
@@ -69,9 +75,15 @@ def _wish(stream: Any) -> bool:
 
 def print_json(value: object) -> None:
     """Print a result for programs."""
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON, in which nothing can control a terminal."""
     import json  # people get tables
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _BARE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -82,7 +94,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], *, heading: bool) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [" ".join(cell.split("\n")).ljust(width) for cell, width in zip(cells, widths, strict=True)]
     if heading:
         return _styled("  ".join(padded).rstrip(), bold=True)
     return "  ".join(_coloured(cell) for cell in padded).rstrip()

@@ -2,6 +2,7 @@
 
 Each step is a row of words, its name first:
 
+    keys                            a session keyring of its own: that of whoever started us may hold secrets of root
     mounts                          a mount namespace of its own; mounts of the machine still come in, none goes out
     hide PARENT OWN…                cover PARENT; of what is in it only OWN… can be seen. What is made there later
                                     stays unseen, what changes in OWN (a new release) is seen at once
@@ -78,6 +79,7 @@ def _judge(name: str, error: OSError, notes: list[str]) -> None:
     )
     lacking = {
         "mounts": "other projects and processes are not hidden",
+        "keys": "it can use the kernel's keys of whoever started shiftboss",
         "oom_score": "it is not the first to be ended when memory runs out",
         "proc": "processes of other users are not hidden",
         "network": "it has no network of its own",
@@ -87,6 +89,16 @@ def _judge(name: str, error: OSError, notes: list[str]) -> None:
     if not refused or name not in lacking:
         raise StepError("isolation", error.errno or 0, f"cannot isolate ({name}): {why}") from None
     notes.append(f"{lacking[name]}: {why}")
+
+
+def _leave_keys(_words: list[str], _notes: list[str]) -> None:
+    """Without root the keys are the user's own; what a filter or the kernel refuses us, it refuses the program too."""
+    try:
+        if os.geteuid() == 0:
+            mounts.leave_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
 
 
 def _enter_namespace(_words: list[str], _notes: list[str]) -> None:
@@ -275,6 +287,7 @@ def _offer_first(words: list[str], _notes: list[str]) -> None:
 
 
 _STEPS: dict[str, Step] = {
+    "keys": _leave_keys,
     "hide": _hide,
     "outlying": _hide_outlying,
     "proc": _hide_processes,

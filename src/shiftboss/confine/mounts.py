@@ -1,10 +1,12 @@
 """Mounts and other system calls that Python 3.11 does not offer, for confine/isolation.py. Linux >= 5.10, Linux only.
 
-The system calls since 5.1 have one number on every architecture. Each function raises OSError with what failed.
+The system calls since 5.1 have one number on every architecture, keyctl(2) has not. Each function raises OSError with what failed.
 """
 
 import ctypes
+import errno
 import os
+import sys
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
@@ -16,6 +18,15 @@ _OPEN_TREE_CLONE, _AT_RECURSIVE, _AT_EMPTY_PATH = 1, 0x8000, 0x1000
 _MOVE_FROM_FD, _MOVE_TO_FD = 0x4, 0x40
 _MOUNT_ATTR_RDONLY = 1
 _AT_FDCWD = -100
+_SYS_KEYCTL = {
+    "x86_64": 250,
+    "aarch64": 219,
+    "riscv64": 219,
+    "loongarch64": 219,
+    "ppc64le": 271,
+    "s390x": 280,
+}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 38, 23, 24
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -133,6 +144,15 @@ def _remount_read_only(place: int, path: bytes, flags: int) -> None:
             raise _failure(f"cannot make {os.fsdecode(path)} read-only")
     finally:
         os.close(place)
+
+
+def leave_session_keyring() -> None:
+    """Take a new and empty session keyring (keyctl(2)): whoever has one can use all keys in it, whatever its user."""
+    number = _SYS_KEYCTL.get(os.uname().machine) if sys.maxsize > 1 << 32 else None
+    if number is None:
+        raise OSError(errno.EINVAL, "keyctl(2) has another number on this architecture")
+    if _libc.syscall(number, ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+        raise _failure("cannot take a new session keyring")
 
 
 def forbid_new_privileges() -> None:

@@ -17,7 +17,17 @@ from shiftboss.confine.cgroup import join
 from shiftboss.confine.isolation import isolate
 from shiftboss.confine.steps import StepError, drop_to, explain, find_command, restore_signals, set_rlimits
 
-__all__ = ["MARK", "Program", "StepError", "Streams", "drop_to", "read_result", "restore_signals", "run"]
+__all__ = [
+    "MARK",
+    "Program",
+    "StepError",
+    "Streams",
+    "as_text",
+    "drop_to",
+    "read_result",
+    "restore_signals",
+    "run",
+]
 
 FAILED = 127
 MARK = "SHIFTBOSS_RUN"

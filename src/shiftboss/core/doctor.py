@@ -20,6 +20,7 @@ WEB_USERS = frozenset({"www-data", "nginx", "apache", "http", "caddy", "lighttpd
 _DOORS = frozenset(
     {"root", "sudo", "wheel", "admin", "docker", "lxd", "incus", "libvirt", "disk", "kmem", "shadow"}
 )
+_OURS = "shiftboss"  # see core/access.py: its members may do everything on the engine
 _SUDO_LINE = re.compile(r"[ \t]*(?P<who>[^\s#@=][^\s=]*)[ \t]+\S+[ \t]*=")
 
 
@@ -37,7 +38,9 @@ class Tenant(Struct, frozen=True):
     """A project as it was seen. `known` is false if its account does not exist.
 
     `entries` are the facts of the project's own directory and of what is in it, in `shared` and in the release,
-    by absolute path (links not followed); `release` is "" if there is none inside the project.
+    by absolute path (links not followed); `release` is "" if there is none inside the project. `env_files`: paths
+    that its units name as such; their facts are among `entries` as well. `written_users` and `written_groups` are the
+    numbers that its units are started with, as it stands in what keeper and launcher read.
     """
 
     project: Project
@@ -46,6 +49,9 @@ class Tenant(Struct, frozen=True):
     entries: Mapping[str, PathFacts] = {}
     release: str = ""
     log_writer: Literal["engine", "root", ""] = ""
+    env_files: frozenset[str] = frozenset()
+    written_users: frozenset[int] = frozenset()
+    written_groups: frozenset[int] = frozenset()
 
 
 class Server(Struct, frozen=True):
@@ -68,6 +74,7 @@ def account_findings(tenants: Iterable[Tenant], server: Server) -> tuple[Finding
             found.append(_missing(tenant.project))
             continue
         found += _power(tenant.project, server)
+        found += _left(tenant, server)
         found += _sharing(tenant.project, [other.project for other in everyone if other.known])
         found += _strangers(tenant.project, [other.project for other in everyone], server)
     return tuple(found)
@@ -94,10 +101,28 @@ def _power(project: Project, server: Server) -> Iterator[Finding]:
     for group in sorted(groups & _DOORS):
         yield Finding("problem", "powerful-group", project.name, f"{user} is in the group {group}, which leads to root's rights",
                       _leave(user, group))  # fmt: skip
+    if _OURS in groups:
+        yield Finding("problem", "powerful-group", project.name, f"{user} is in the group {_OURS}, which controls the units of all projects and reads their logs",
+                      _leave(user, _OURS))  # fmt: skip
     for path, text in sorted(server.sudoers.items()):
         if any(_grants(line, user, groups - _DOORS) for line in text.splitlines()):
             yield Finding("problem", "sudo", project.name, f"{user} has rights of sudo by {path}",
                           f"visudo -f {shlex.quote(path)}")  # fmt: skip
+
+
+def _left(tenant: Tenant, server: Server) -> Iterator[Finding]:
+    """Yield whose numbers its units still get: they were written down when its user had them, and was in these groups."""
+    project, account = tenant.project, tenant.project.account
+    if others := tenant.written_users - {account.uid}:
+        shown = ", ".join(map(str, sorted(others)))
+        yield Finding("problem", "left-user", project.name, f"its units are still started with the user id {shown}, which is not {account.name}'s: whoever has that number can stop and read them",
+                      f"shiftboss apply {project.name}")  # fmt: skip
+    left = tenant.written_groups - {account.gid, *account.groups}
+    if left:
+        names = {group.gid: group.name for group in server.groups}
+        shown = ", ".join(names.get(gid, f"gid {gid}") for gid in sorted(left))
+        yield Finding("problem", "left-group", project.name, f"its units are still started with the group {shown}, which {account.name} has left",
+                      f"shiftboss apply {project.name}")  # fmt: skip
 
 
 def _grants(line: str, user: str, groups: set[str]) -> bool:

@@ -9,6 +9,11 @@ from shiftboss.core.facts import PathFacts
 from shiftboss.core.spec import Account
 
 _EXAMPLES = (".example", ".dist", ".sample", ".template", ".testing")
+_VARIANTS = (".env.", ".env-", ".env_", ".env~")
+# tokens of package registries and clients of databases, and WordPress
+_SECRETS = frozenset(
+    {".env", ".envrc", ".npmrc", ".netrc", ".pgpass", ".my.cnf", "auth.json", "wp-config.php"}
+)
 # written at run time by design: Laravel, Symfony, and what deploy tools link in
 _WRITABLE = frozenset({"storage", "bootstrap", "var", "tmp", "log", "logs", "cache", "shared"})
 _NAMED = 3
@@ -23,15 +28,15 @@ def path_findings(tenant: Tenant, server: Server) -> tuple[Finding, ...]:
 
 
 def is_secret(path: str) -> bool:
-    """Tell whether a file holds secrets by its name: `.env` and its variants, but examples."""
+    """Tell whether a file holds secrets by its name: `.env` and its variants (but examples), and what tools call theirs."""
     name = posixpath.basename(path)
-    return name == ".env" or (name.startswith(".env.") and not name.endswith(_EXAMPLES))
+    return name in _SECRETS or (name.startswith(_VARIANTS) and not name.endswith(_EXAMPLES))
 
 
 def _secrets(tenant: Tenant, server: Server) -> Iterator[Finding]:
     project = tenant.project
     for path, facts in sorted(tenant.entries.items()):
-        if facts.type != "file" or not is_secret(path):
+        if facts.type != "file" or not (path in tenant.env_files or is_secret(path)):
             continue
         if facts.mode & 0o007:
             verb = "write" if facts.mode & 0o002 else "read"
@@ -39,7 +44,7 @@ def _secrets(tenant: Tenant, server: Server) -> Iterator[Finding]:
             level, why = ("note", f"; only the mode of {shut} keeps them out") if shut else ("problem", "")
             yield Finding("note" if level == "note" else "problem", "env-open", project.name,
                           f"everybody may {verb} {path} (mode {facts.mode:04o}){why}",
-                          _as_owner(project.account, facts, f"chmod o-rwx {shlex.quote(path)}"))  # fmt: skip
+                          _closing(tenant, path, facts))  # fmt: skip
         if facts.mode & 0o060 and facts.gid not in (project.account.gid, 0):
             yield _other_group(tenant, server, path, facts)
 
@@ -53,7 +58,25 @@ def _other_group(tenant: Tenant, server: Server, path: str, facts: PathFacts) ->
             "note", "env-group", tenant.project.name, f"{words}: usual where PHP runs as that user"
         )
     mend = f"chgrp -h {tenant.project.account.gid} {shlex.quote(path)}"
+    mend = "" if _may_lead_elsewhere(tenant, path, facts) else mend
     return Finding("problem", "env-group", tenant.project.name, words, mend)
+
+
+def _closing(tenant: Tenant, path: str, facts: PathFacts) -> str:
+    """Return the command that closes a secret to others; as root it passes over a link that was put there meanwhile."""
+    if _may_lead_elsewhere(tenant, path, facts):
+        return ""
+    quoted = shlex.quote(path)
+    if facts.uid == tenant.project.account.uid and facts.uid:
+        return _as_owner(tenant.project.account, facts, f"chmod o-rwx {quoted}")
+    return f"find {quoted} -maxdepth 0 -type f -exec chmod o-rwx {{}} +"
+
+
+def _may_lead_elsewhere(tenant: Tenant, path: str, facts: PathFacts) -> bool:
+    """Tell whether root, on the way to a file of variables, could pass through a link of the project."""
+    root = tenant.project.root
+    looked_into = (root, f"{root}/shared", tenant.release)
+    return facts.uid != tenant.project.account.uid and posixpath.dirname(path) not in looked_into
 
 
 def _closed_above(tenant: Tenant, path: str) -> str:

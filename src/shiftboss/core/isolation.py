@@ -94,6 +94,7 @@ def steps(asked: Isolation, level: IsolationLevel, where: Places, tmp_bytes: int
     if level != "none":
         rows += [
             ("oom_score", _OOM_SCORE),
+            ("keys",),
             ("mounts",),
             *(("hide", parent, *_below(where.own, parent)) for parent in where.parents),
         ]

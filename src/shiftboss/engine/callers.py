@@ -6,6 +6,7 @@ import pwd
 import socket
 import struct
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -73,6 +74,21 @@ class Usage:
         self.searches = asyncio.Semaphore(_MOST_SEARCHES)
         self._followed = 0
         self._changes, self._at = float(_MOST_CHANGES), now
+        self._turns: deque[Callable[[], None]] = deque()
+
+    def line_up(self, take: Callable[[], None]) -> None:
+        """Call `take` soon. Of all that its connections ask one request is taken before others have their turn."""
+        self._turns.append(take)
+        if len(self._turns) == 1:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        try:
+            self._turns[0]()
+        finally:
+            self._turns.popleft()
+            if self._turns:
+                asyncio.get_running_loop().call_soon(self._take_turn)
 
     def may_change(self, now: float) -> bool:
         """Count a request that changes something; False: too many of them came lately."""

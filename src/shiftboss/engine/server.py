@@ -138,8 +138,7 @@ class Connection(asyncio.Protocol):
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest
         self._lines += [line for line in lines if len(line) <= calls.MAX_REQUEST]
-        if not self._has_turn:
-            self._take_next()
+        self._go_on()
         if max(map(len, (rest, *lines))) > calls.MAX_REQUEST:
             self._fail(0, "user", f"a request is longer than {calls.MAX_REQUEST} bytes")
             self._over()
@@ -150,7 +149,13 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:  # noqa: D102
         self._may_write.set()
-        if not self._has_turn:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the next line, if none is to be taken soon; a user who is no administrator waits for a turn."""
+        if self.usage and not self._has_turn:
+            self._line_up()
+        elif not self._has_turn:
             self._take_next()
 
     def _take_next(self) -> None:
@@ -159,9 +164,16 @@ class Connection(asyncio.Protocol):
         if self._lines and self._may_write.is_set() and not self._is_over:
             self._take(self._lines.popleft())
             if self._lines and not self._has_turn:
-                self._has_turn = True
-                asyncio.get_running_loop().call_soon(self._take_next)
+                self._line_up()
         self._read_if_all_is_taken()
+
+    def _line_up(self) -> None:
+        """Have the next line taken soon; a user has one turn for all of its connections."""
+        self._has_turn = True
+        if self.usage:
+            self.usage.line_up(self._take_next)
+        else:
+            asyncio.get_running_loop().call_soon(self._take_next)
 
     def _read_if_all_is_taken(self) -> None:
         with contextlib.suppress(RuntimeError):  # closing

@@ -20,6 +20,9 @@ from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
+from shiftboss.core.wire.entry import Entry
+from shiftboss.core.wire.manifest import read_manifest
+from shiftboss.core.wire.values import WireError
 from shiftboss.host.machine import Machine
 from shiftboss.setup.catalog import Catalog, Entry, accepted_directory, accepted_path
 from shiftboss.setup.closing import SERVICES
@@ -67,13 +70,38 @@ def _tenant(machine: Machine, site: Site, name: str, entry: Entry) -> Tenant:
     entries = dict(_surveyed(machine, project))
     release = _release(machine, project)
     entries |= machine.files.survey(project.account, release) if release else {}
+    env_files = _env_files(project, entry)
+    written = tuple(_written(machine, site, name))
+    entries |= _facts_of(machine, project, env_files - entries.keys())
     return Tenant(
         project,
         places=dict(_places(machine, project)),
         entries=entries,
         release=release,
         log_writer="engine" if "native" in writers else "root" if "supervisor" in writers else "",
+        env_files=env_files,
+        written_users=frozenset(entry.uid for entry in written),
+        written_groups=frozenset(group for entry in written for group in entry.groups),
     )
+
+
+def _env_files(project: Project, entry: Entry) -> frozenset[str]:
+    named = (worker.env_file for worker in entry.tables.workers.values())
+    return frozenset(os.path.normpath(os.path.join(project.root, path)) for path in named if path)
+
+
+def _facts_of(machine: Machine, project: Project, paths: Iterable[str]) -> dict[str, PathFacts]:
+    """Return the facts of files as the project's user sees them, where no link of its own leads to them."""
+    seen = ((path, machine.files.survey(project.account, os.path.dirname(path)).get(path)) for path in paths)
+    return {path: facts for path, facts in seen if facts is not None}
+
+
+def _written(machine: Machine, site: Site, name: str) -> Iterator[Entry]:
+    """Yield what keeper and launcher go by when they start the units of a project."""
+    orders = (f"{directory}/{name}.json" for directory in orders_directories(site))
+    for path in (manifest_path(site, name), *orders):
+        with contextlib.suppress(HostError, WireError):  # not ours to read, or another finding
+            yield from read_manifest((machine.files.read(path) or "{}").encode(), name)
 
 
 def _offers(machine: Machine, site: Site, catalog: Catalog, tenants: Iterable[Tenant]) -> Iterator[Finding]:

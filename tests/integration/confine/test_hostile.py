@@ -337,6 +337,36 @@ def test_the_program_gets_nothing_of_whoever_started_it(made: World) -> None:
     assert int(signals[1].split()[1], 16) & ~(3 << 31) == 1 << 12 | 1 << 24
 
 
+KEYS = """
+import ctypes, os, sys
+add, ask, control = {"x86_64": (248, 249, 250)}.get(os.uname().machine, (217, 218, 219))
+call, room = ctypes.CDLL(None).syscall, ctypes.create_string_buffer(20)
+def read(key):
+    return call(control, 11, key, room, ctypes.c_size_t(20)) > 0 and room.value.decode()
+"""
+WITH_A_KEY = f"""{KEYS}
+call(control, 1, None)  # a session of this test's own
+key = call(add, b"user", b"shiftboss-test", b"of root", ctypes.c_size_t(7), -3)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+READS_IT = f"{KEYS}\nimport json\nprint(json.dumps(read(call(ask, b'user', b'shiftboss-test', None, 0))))"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_keys_of_the_session_that_started_it_are_not_its_own(made: World, level: str) -> None:
+    """The kernel lets every process of a session use its keys, also one of another user."""
+
+    def answer(program: str, **confinement: Any) -> object:
+        entry = made.confined(PYTHON, "-I", "-c", program, **confinement)
+        return json.loads(made.run(entry, before=(PYTHON, "-c", WITH_A_KEY)).stdout)
+
+    direct = subprocess.run(
+        [PYTHON, "-c", WITH_A_KEY, PYTHON, "-c", READS_IT], capture_output=True, check=True
+    )
+    assert answer(READS_IT) == json.loads(direct.stdout), "false where this machine gives nobody keys"
+    assert answer(READS_IT, level=level) is False
+
+
 def test_strict_has_a_tmp_of_its_own_that_ends(made: World) -> None:
     foreign = made.top / "foreign"
     foreign.write_text("x")

@@ -107,6 +107,23 @@ def test_release_that_the_user_may_not_enter_is_none_and_root_does_not_follow_li
         assert engine.expect(messages.Release, 2).path == ""
 
 
+def test_release_whose_name_is_no_text_is_told_as_text() -> None:
+    with rig() as made:
+        made.write(made.entry("sleep", "1000"))
+        engine = made.start().engine()
+        engine.send(messages.Sync())
+        assert engine.expect(messages.Release).path == str(made.releases / "1")
+        os.mkdir(os.fsencode(made.releases) + b"/r\xff")
+        made.own(made.releases)
+        link = made.current.with_name("current.new")
+        os.symlink(b"releases/r\xff", link)
+        link.rename(made.current)
+        shown = f"{made.releases}/r\\xff"
+        assert engine.expect(messages.Release, 2).path == shown
+        engine.send(messages.Spawn("app/worker", 1, 1))
+        assert engine.expect(messages.Spawned, 2).release == shown
+
+
 def test_project_that_changes_its_directory_all_the_time_does_not_keep_the_keeper_busy() -> None:
     with rig() as made:
         made.write(made.entry("true"))

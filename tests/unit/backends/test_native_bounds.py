@@ -37,7 +37,7 @@ def test_a_worker_is_isolated_by_default_and_has_no_limits() -> None:
     assert made.umask == 0o027
     assert made.rlimits == {"CORE": (0, 0)}
     assert [row[0] for row in made.confinement.steps] == [
-        "oom_score", "mounts", "hide", "hide", "outlying", "proc", "no_new_privs",
+        "oom_score", "keys", "mounts", "hide", "hide", "outlying", "proc", "no_new_privs",
     ]  # fmt: skip
     assert limits_of(made) == Limits()
 

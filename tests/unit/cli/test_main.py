@@ -182,6 +182,15 @@ def test_errors_of_both_kinds_are_shown_alike(sh: Run) -> None:
     assert (host.code, host.error, host.hint) == (1, "cannot do it", "")
 
 
+def test_an_error_that_names_what_a_project_wrote_cannot_control_the_terminal(sh: Run) -> None:
+    @click.command()
+    def failing() -> None:
+        raise HostError("cannot read \x1b]0;x\x07\x9b2J", hint="look at \x1b[2J it")
+
+    ran = sh(command=failing)
+    assert (ran.error, ran.hint) == ("cannot read ]0;x2J", "look at [2J it")
+
+
 def test_no_command_at_all_shows_the_help_on_standard_error(sh: Run) -> None:
     for arguments in ([], ["project"]):
         ran = sh(*arguments)

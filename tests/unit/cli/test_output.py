@@ -1,12 +1,14 @@
 """What commands print, and what a shell completes."""
 
+import json
+
 import click
 import pytest
 from click.shell_completion import ShellComplete
 from tests.shop import QUEUE, Shop
 
 from shiftboss.cli.main import cli
-from shiftboss.cli.output import Console, duration, size, table
+from shiftboss.cli.output import Console, duration, print_json, size, table
 from shiftboss.setup.session import on_machine
 
 
@@ -31,6 +33,10 @@ def test_tables_are_aligned_and_have_no_blanks_at_line_ends() -> None:
     )
 
 
+def test_a_cell_with_line_breaks_begins_no_row_of_its_own() -> None:
+    assert table(("A", "B"), [("x\nroot  RUNNING", "y")]) == "A                B\nx root  RUNNING  y"
+
+
 def test_a_quiet_console_says_only_what_must_be_known(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(quiet=True)
     console.print("result")
@@ -51,6 +57,33 @@ def test_what_is_waited_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> 
     console.step("a is done")
 
     assert capsys.readouterr().err == "  waiting for a …\n  waiting for b …\n  a is done\n"
+
+
+HOSTILE = (
+    "a\x1b]0;root\x07b\x1b[2J\rc\x9b2Jd\x1b[31me"  # sets the title, clears the screen, writes over the line
+)
+
+
+def test_what_a_project_wrote_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    for say in (console.print, console.step, console.warn, console.waiting):
+        say(HOSTILE)
+
+    printed = capsys.readouterr()
+    for line in (*printed.out.splitlines(), *printed.err.splitlines()):
+        assert set(line) & set("\x1b\x07\r\x9b") == set(), line
+    assert "a]0;rootb[2Jc2Jde" in printed.out
+
+
+def test_json_holds_the_same_text_without_bare_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json({"log": HOSTILE, "name": "caf\u00e9"})
+
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"log": HOSTILE, "name": "caf\u00e9"}
+    assert "caf\u00e9" in printed
+    assert set(printed) & set("\x1b\x07\r\x7f\x9b") == set()
 
 
 def completed(shop: Shop, *arguments: str) -> list[str]:

@@ -247,3 +247,14 @@ def test_why_finds_a_run_that_somebody_asked_for_within_its_minute(shop: Shop, s
     _, out, _ = sh("why", "shop/backup", asked(moment))
     assert f"was made due at {moment:%Y-%m-%d %H:%M:%S} by root: it ran well." in out
     assert "late" not in out
+
+
+def test_the_end_of_an_output_cannot_control_the_terminal_of_who_asks_why(shop: Shop, sh: Run) -> None:
+    due = shop.machine.clock.now() - timedelta(minutes=5)
+    remember(shop, *ran_at(due, code=3, output="\x1b]0;x\x07no \x9b2Jspace\x1b[2J\n"))
+
+    code, out, _ = sh("why", "shop/backup")
+
+    assert code == 0
+    assert "no 2Jspace[2J" in out
+    assert set(out) & set("\x1b\x07\x9b") == set()

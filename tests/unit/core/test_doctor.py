@@ -60,7 +60,7 @@ def test_a_tidy_project_has_no_findings() -> None:
     assert path_findings(tidy(_env=file(0o640)), server()) == ()
 
 
-@pytest.mark.parametrize("group", ["sudo", "docker", "root"])
+@pytest.mark.parametrize("group", ["sudo", "docker", "root", "shiftboss"])
 def test_a_group_that_leads_to_root_is_a_problem(group: str) -> None:
     (found,) = account_findings([tidy()], server(GroupFacts(group, 27, ("shop_user",))))
     assert (found.level, found.code, found.mend) == (
@@ -68,6 +68,21 @@ def test_a_group_that_leads_to_root_is_a_problem(group: str) -> None:
         "powerful-group",
         f"gpasswd -d shop_user {group}",
     )
+
+
+def test_a_group_that_was_left_and_is_still_written_down_is_a_problem() -> None:
+    groups = (GroupFacts("docker", 27, ()),)
+    left = replace(tidy(), written_groups=frozenset({GID, 27, 28}))
+    (found,) = account_findings([left], server(*groups))
+    assert (found.level, found.code, found.mend) == ("problem", "left-group", "shiftboss apply shop")
+    assert "the group docker, gid 28, which shop_user has left" in found.message
+
+
+def test_a_user_id_that_is_written_down_and_no_longer_the_users_is_a_problem() -> None:
+    """useradd gives the number to the next one."""
+    (found,) = account_findings([replace(tidy(), written_users=frozenset({UID, 899}))], server())
+    assert (found.level, found.code, found.mend) == ("problem", "left-user", "shiftboss apply shop")
+    assert "899" in found.message
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,16 @@ def test_a_secret_that_everybody_may_read_is_mended_as_the_user_and_never_by_roo
     assert (found.level, found.code) == ("problem", "env-open")
     assert found.mend == f"runuser -u shop_user -- chmod o-rwx {ROOT}/shared/.env"
     (root_owned,) = path_findings(open_root(tidy(_env=file(0o644, uid=0))), server())
-    assert root_owned.mend == f"chmod o-rwx {ROOT}/shared/.env"
+    assert root_owned.mend == f"find {ROOT}/shared/.env -maxdepth 0 -type f -exec chmod o-rwx {{}} +"
+
+
+def test_where_a_link_of_the_project_could_lead_root_astray_there_is_no_mend() -> None:
+    """`conf` may be a link to /etc: a mend for `conf/shadow` would open or break that one."""
+    tenant, path = open_root(tidy()), f"{ROOT}/shared/conf/shadow"
+    for facts, code in ((file(0o644, 0, 0), "env-open"), (file(0o640, 0, 42), "env-group")):
+        seen = replace(tenant, env_files=frozenset({path}), entries={**tenant.entries, path: facts})
+        (found,) = path_findings(seen, server())
+        assert (found.code, found.mend) == (code, "")
 
 
 def test_a_closed_directory_above_makes_an_open_secret_a_note() -> None:
@@ -151,6 +175,13 @@ def test_a_secret_for_the_group_of_others_is_a_problem_and_for_the_web_server_a_
     staff = path_findings(tidy(_env=file(0o640, gid=50)), server(*groups))
     web = path_findings(tidy(_env=file(0o640, gid=33)), server(*groups))
     assert (codes(staff), codes(web)) == ([("problem", "env-group")], [("note", "env-group")])
+
+
+@pytest.mark.parametrize("name", [".env.production", ".env-live", ".env~", ".npmrc", "auth.json"])
+def test_what_is_usually_a_secret_is_found_by_its_name(name: str) -> None:
+    tenant = open_root(tidy())
+    entries = {**tenant.entries, f"{ROOT}/shared/{name}": file(0o644)}
+    assert codes(path_findings(replace(tenant, entries=entries), server())) == [("problem", "env-open")]
 
 
 def test_examples_and_links_are_no_secrets() -> None:

@@ -216,3 +216,15 @@ def test_long_lines_hold_nobody_up() -> None:
     port_taken(lines)
     assert time.process_time() - began < 1
     assert reason.startswith("exit 1; log: Error: the queue is gone xxx")
+
+
+@pytest.mark.parametrize("piece", ["a", "error", "Error: Could not open input file: ", "sh: ", " ", "\x1b["])
+def test_no_line_costs_more_than_a_moment_or_makes_a_reason_long(piece: str) -> None:
+    """The engine serves nobody else while it looks for a reason."""
+    lines = [(piece * 65536)[:65536]] * 40
+    began = time.process_time()
+
+    reason = exit_reason(Ending(1, lines=lines), {})
+
+    assert time.process_time() - began < 2
+    assert len(reason) < 5000

@@ -55,7 +55,15 @@ def test_none_does_nothing() -> None:
 def test_standard_hides_others_and_forbids_new_privileges() -> None:
     found = steps(Isolation(), "standard", places(SHOP, SITE))
     outlying = ("outlying", "/var/lib/shiftboss/outlying", SHOP.root, SHOP.logs, ACCOUNT.home)
-    assert found == (("oom_score", "200"), ("mounts",), *HIDDEN, outlying, ("proc",), ("no_new_privs",))
+    assert found == (
+        ("oom_score", "200"),
+        ("keys",),
+        ("mounts",),
+        *HIDDEN,
+        outlying,
+        ("proc",),
+        ("no_new_privs",),
+    )
 
 
 def test_strict_adds_to_standard() -> None:
