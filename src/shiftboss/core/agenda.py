@@ -385,8 +385,10 @@ class Agenda:
     def _shorten_patience(self, address: str) -> None:
         """What waited behind a run that is no more has no reason to be later than others."""
         terms, track = self._terms[address], self._tracks[address]
+        if any(o.is_busy or o.attempt > 1 for o in track.opens):
+            return  # what it waits for is still there
         for o in track.opens:
-            if o.stage is Stage.WAITING and o.attempt == 1 and not o.cause:
+            if o.stage is Stage.WAITING and not o.cause:
                 latest = min(o.latest, latest_start(terms, o.due, max(o.start_at, o.due)))
                 track = put(track, replace(o, latest=latest))
         self._set(address, track)

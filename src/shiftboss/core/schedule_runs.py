@@ -94,7 +94,9 @@ def _retry(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
         late=occurrence.late,
     )
     forget = Forget(address, occurrence.lane, occurrence.run)
-    return put(track, waiting), (keep(scene, waiting), forget)
+    # another engine, perhaps after a boot, has no use for our monotonic time
+    kept = replace(waiting, start_at=scene.now.wall + delay)
+    return put(track, waiting), (keep(scene, kept), forget)
 
 
 # ---- the table: (track, occurrence, event, scene) -> (track, effects)

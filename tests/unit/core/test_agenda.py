@@ -6,12 +6,13 @@ from schedule_world import World
 from shiftboss.core.agenda import Agenda
 from shiftboss.core.agenda_ledger import Ledger
 from shiftboss.core.agenda_values import Asked, Close, Limits, Mark, Save, Tick, WakeAt
+from shiftboss.core.backoff import Backoff
 from shiftboss.core.clock_gap import Moment
 from shiftboss.core.occurrence import Row
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_policy import Terms
 from shiftboss.core.schedule_values import Begin, Paused, RunNow
-from shiftboss.core.timing import BootTiming, EveryTiming, Timing
+from shiftboss.core.timing import AfterTiming, BootTiming, EveryTiming, Timing
 
 START = 1_800_000_000.0
 
@@ -166,6 +167,34 @@ def test_what_waits_for_room_is_still_there_after_a_restart() -> None:
     made.end_run(made.alive()[0])
     made.settle()
     assert [s.address for s in made.starts] == ["p/a", "p/b"]
+
+
+def test_what_waits_for_a_run_that_outlives_the_engine_goes_on_waiting() -> None:
+    made = world(overlap="queue")
+    made.pass_time(121)
+    made.kill_engine()
+    made.stand_still(600)
+    made.start_engine()
+    made.pass_time(1)
+    assert outcomes(made)[:2] == ["running", "waiting"], "the run that it waits for lives"
+    made.end_run(made.alive()[0])
+    made.settle()
+    assert outcomes(made)[:2] == ["ran", "running"]
+
+
+def test_a_retry_waits_as_long_if_the_engine_is_another_one_meanwhile() -> None:
+    made = world(EveryTiming(86_400), retries=1, backoff=Backoff(first_seconds=1000, cap_seconds=1000))
+    made.pass_time(16 * 3600)  # to midnight
+    made.end_run(made.alive()[0], ok=False)
+    made.settle()
+    failed = made.wall
+    made.kill_engine()
+    made.stand_still(20)
+    made.start_engine()
+    made.pass_time(1100)
+    first, second = made.starts
+    assert second.attempt == 2
+    assert 500 <= second.wall - failed <= 1000, "half of the delay may be taken away"
 
 
 # ---- the disk
