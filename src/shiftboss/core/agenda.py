@@ -208,10 +208,14 @@ class Agenda:
             case Begin() | Forget():
                 self._ledger.after(effect)
             case Succeeded(address):
-                for follower in (f for f in self._followers.get(address, ()) if f in self._tracks):
+                for follower in filter(self._is_wanted, self._followers.get(address, ())):
                     self._apply(follower, RunNow(f"after {address}"))
             case _:
                 self._out.append(effect)
+
+    def _is_wanted(self, address: str) -> bool:
+        track = self._tracks.get(address)
+        return track is not None and not track.removed
 
     def _set(self, address: str, track: Track) -> None:
         """Become this track: what is counted and kept of it follows."""

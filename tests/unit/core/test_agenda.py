@@ -259,6 +259,27 @@ def test_a_removed_schedule_ends_with_its_last_run_and_its_numbers_go_on() -> No
     assert outcomes(made) == ["ran", "running"]
 
 
+@pytest.mark.parametrize("overlap", ["queue", "allow"])
+def test_a_removed_schedule_does_not_follow_another_one_any_more(overlap: str) -> None:
+    policy = Policy(overlap=overlap)  # type: ignore[arg-type]
+    follower = Terms("p/b", AfterTiming("p/a"), policy)
+    made = World({"p/a": Terms("p/a", EveryTiming(60)), "p/b": follower}, wall=START + 0.5)
+    made.start_engine()
+    made.pass_time(60)
+    made.end_run(made.alive("p/a")[0])
+    made.pass_time(60)
+    assert made.alive("p/b"), "it runs, and so it is still there when it is removed"
+    del made.terms["p/b"]
+    made.reload()
+    made.end_run(made.alive("p/a")[0])
+    made.settle()
+    made.end_run(made.alive("p/b")[0])
+    made.settle()
+    assert len([start for start in made.starts if start.address == "p/b"]) == 1
+    assert made.agenda
+    assert made.agenda.track("p/b") is None
+
+
 def test_times_that_were_changed_while_nothing_ran_are_told() -> None:
     made = world()
     made.pass_time(10)
