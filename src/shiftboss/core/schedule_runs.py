@@ -71,6 +71,7 @@ def _judged(occurrence: Occurrence, end: _End, scene: Scene) -> Result:
         and occurrence.began is not None
         and end.ended is not None
         and end.ended - occurrence.began >= timeout
+        and _has_lived(occurrence, timeout, scene)
     )
     if occurrence.ending is Ending.TIMED_OUT or (occurrence.ending is None and ran_out):
         reason = occurrence.ending_reason or f"it ran longer than {timeout} s"
@@ -78,6 +79,11 @@ def _judged(occurrence: Occurrence, end: _End, scene: Scene) -> Result:
     if occurrence.ending is not None:
         return Result("failed", occurrence.ending_reason, result.exit_status)
     return result
+
+
+def _has_lived(occurrence: Occurrence, seconds: int, scene: Scene) -> bool:
+    """Return whether a run can have lived so long: by the real clock alone, one that was set would end it."""
+    return occurrence.since is None or scene.now.mono - occurrence.since >= seconds
 
 
 def _retry(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
