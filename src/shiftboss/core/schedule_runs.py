@@ -116,10 +116,13 @@ def _ignore(track: Track, _occurrence: Occurrence, _event: RunEvent, _scene: Sce
 
 def _checked(track: Track, occurrence: Occurrence, event: RunEvent, scene: Scene) -> Step:
     assert isinstance(event, Checked)
-    if event.passed:
+    reason = "" if event.passed else f"condition: {event.words}"
+    if track.paused and not occurrence.cause.startswith("by "):  # somebody did so while it was asked
+        reason = f"paused by {track.paused}"
+    if not reason:
         return claim(track, occurrence, scene)
     bare = replace(occurrence, run=0, lane=0)
-    return conclude(track, bare, Result("skipped", f"condition: {event.words}"), scene)
+    return conclude(track, bare, Result("skipped", reason), scene)
 
 
 def _check_again(track: Track, occurrence: Occurrence, _event: RunEvent, _scene: Scene) -> Step:

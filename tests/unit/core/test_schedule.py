@@ -324,6 +324,19 @@ def test_only_if_decides(passes: bool) -> None:
     assert len(made.starts) == passes
 
 
+@pytest.mark.parametrize("cause", ["", "by ann"])
+def test_a_pause_that_comes_while_the_condition_is_asked_holds(cause: str) -> None:
+    """What was confirmed as paused does not start a moment later; what a person asked for does."""
+    made = world(only_if=True)
+    if cause:
+        made.tell(Asked("p/a", RunNow(cause)))
+    else:
+        made.stand_still(60)
+    made.tell(Asked("p/a", Paused("ann")))
+    made.settle()
+    assert told(made) == [("running", "") if cause else ("skipped", "paused by ann")]
+
+
 def test_a_run_that_takes_longer_than_expected_is_told_once() -> None:
     made = world(cron("0 9 * * *"), expect_within=30)
     made.pass_time(86_400)
