@@ -311,3 +311,32 @@ def test_the_spool_stays_small_and_counts_on(cron: Cron) -> None:
     assert path.stat().st_size < 2000
     assert path.with_name(f"{UNIT}.1").stat().st_size > 1_000_000
     assert cron.run().run == 3
+
+
+ON_A_SMALL_DISK = """
+spool="$1" file="$2"; shift 2
+mount -t tmpfs -o size=64k,mode=700 tmpfs "$spool"
+"$@"
+head -c $((4096 - $(stat --format %s "$file") % 4096)) /dev/zero | tr '\\0' '\\n' >> "$file"
+cat /dev/zero > "$spool/filler" 2> /dev/null
+"$@"
+echo "status $?"
+rm "$spool/filler"
+"$@"
+cat "$file"
+"""
+
+
+def test_a_full_disk_below_the_spool_keeps_nothing_from_running(cron: Cron) -> None:
+    """It may be the very job that makes room; cron gets the reason, and the history goes on when there is room."""
+    cron.order("/bin/sh", "-c", "echo it ran")
+    cron.spool.mkdir()
+    file = cron.spool / cron.made.mine.name / UNIT
+    before = ("unshare", "--mount", "--propagation", "private", "sh", "-c", ON_A_SMALL_DISK, "sh")
+    process = cron.start(before=(*before, str(cron.spool), str(file)))
+    out = process.communicate(timeout=DEADLINE)[0].decode()
+    assert cron.log.read_text().count("it ran") == 3, out
+    assert "cannot write down what becomes of it: [Errno 28] No space left on device\nstatus 125\n" in out
+    file.parent.mkdir(parents=True)
+    file.write_text(out.partition("status 125\n")[2])
+    assert [(row.run, row.outcome) for row in cron.rows()] == [(1, "ran"), (2, "ran")]
