@@ -261,3 +261,10 @@ def test_why_finds_a_run_that_somebody_asked_for_within_its_minute(shop: Shop, s
     _, out, _ = sh("why", "shop/backup", asked(moment))
     assert f"was made due at {moment:%Y-%m-%d %H:%M:%S} by root: it ran well." in out
     assert "late" not in out
+
+
+def test_history_since_a_time_knows_what_has_ended_since_then(shop: Shop, sh: Run) -> None:
+    now = shop.machine.clock.now()
+    remember(shop, *ran_at(now - timedelta(hours=3), ended=now.timestamp() - 60, code=4))
+    _, out, _ = sh("history", "shop/backup", "--failed", "--since", "1h")
+    assert "shop/backup  failed" in out
