@@ -1,6 +1,6 @@
 """The command `shiftboss why`."""
 
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 import click
 
@@ -46,7 +46,7 @@ def command(ctx: click.Context, target: str, time: str | None, as_json: bool) ->
         for line in explained(each, zone):
             session.console.print(line, colour="red" if failed(each) and line.endswith(".") else None)
     if not rows:
-        session.console.print(_nothing(target, at, zone))
+        session.console.print(_nothing(target, at, now))
     session.console.print(following)
 
 
@@ -99,10 +99,13 @@ def _rows(client: Client, target: str, at: float) -> list[Occurrence]:
     return list(reversed(client.occurrences(query).occurrences))
 
 
-def _nothing(target: str, at: float, zone: tzinfo) -> str:
+def _nothing(target: str, at: float, now: datetime) -> str:
     if not at:
         return f"{target} was never due yet."
-    return f"{target} was not due at {datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}, or that is no longer remembered."
+    shown = f"{datetime.fromtimestamp(at, now.tzinfo):%Y-%m-%d %H:%M}"
+    if at > now.timestamp():
+        return f"{shown} is still to come."
+    return f"{target} was not due at {shown}, or that is no longer remembered."
 
 
 def _following(status: ScheduleStatus, now: datetime) -> str:
@@ -121,4 +124,5 @@ def _paused(address: str, who: str) -> str:
 
 
 def _next(at: datetime, now: datetime, when: str) -> str:
-    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration((at - now).total_seconds())} ({when})."
+    wait = at.timestamp() - now.timestamp()  # times of one zone are subtracted as the wall shows them
+    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration(wait)} ({when})."

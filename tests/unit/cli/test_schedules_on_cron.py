@@ -250,7 +250,7 @@ def test_why_does_not_blame_cron_for_what_was_not_due_not_remembered_or_is_to_co
 ) -> None:
     remember(shop, *ran_at(at(shop, 3)))
     _, out, _ = sh("why", "shop/backup", asked(at(shop, days, minute=minute)))
-    assert "was not due at" in out
+    assert ("was not due at" if days > 0 else "is still to come") in out
     assert "missed" not in out
 
 
@@ -268,3 +268,31 @@ def test_history_since_a_time_knows_what_has_ended_since_then(shop: Shop, sh: Ru
     remember(shop, *ran_at(now - timedelta(hours=3), ended=now.timestamp() - 60, code=4))
     _, out, _ = sh("history", "shop/backup", "--failed", "--since", "1h")
     assert "shop/backup  failed" in out
+
+
+def test_how_long_it_takes_until_the_next_time_is_real_time_where_the_clock_changes(
+    shop: Shop, sh: Run
+) -> None:
+    """In the night to 28 March 2027 Riga has no hour from 03:00 to 04:00."""
+    clock = shop.machine.clock
+    clock.pass_by((datetime(2027, 3, 28, 2, 45, tzinfo=clock.zone()) - clock.now()).total_seconds())
+    _, out, _ = sh("next", "-n", "1")
+    assert next(line for line in out.splitlines() if "shop/backup" in line).split()[4] == "22h"
+    _, out, _ = sh("why", "shop/backup")
+    assert "in 22h 45m " in out
+
+
+def test_why_of_a_time_to_come_says_that_it_is_to_come(shop: Shop, sh: Run) -> None:
+    _, out, _ = sh("why", "shop/backup", "2030-01-01T02:00")
+    assert "2030-01-01 02:00 is still to come" in out
+    assert "was not due" not in out
+
+
+def test_next_knows_schedules_that_the_clock_never_makes_due(shop: Shop, sh: Run) -> None:
+    shop.write_project(
+        '[project]\nuser = "shop_user"\n[schedules.warm]\ncron = "@reboot"\ncommand = "php artisan x"\n'
+    )
+    _, out, _ = sh("next")
+    assert "No schedule is set up" not in out
+    assert "shop/warm" in out
+    assert "@reboot" in out
