@@ -38,7 +38,11 @@ def test_since_is_read_as_people_write_it(text: str, moment: datetime) -> None:
 @pytest.mark.parametrize(
     ("now", "text", "moment"),
     [
-        ("2027-03-28T01:15Z", "30m", "2027-03-28T00:45Z"),  # an hour of the clock on the wall was left out since
+        (
+            "2027-03-28T01:15Z",
+            "30m",
+            "2027-03-28T00:45Z",
+        ),  # an hour of the clock on the wall was left out since
         ("2027-03-28T01:15Z", "2h", "2027-03-27T23:15Z"),
         ("2027-10-31T01:10Z", "1h", "2027-10-31T00:10Z"),  # 03:10 for the second time
         ("2027-10-31T01:10Z", "03:30", "2027-10-31T00:30Z"),  # that was in the first of the two hours
