@@ -18,6 +18,7 @@ from shiftboss.launcher.order import Address, Order
 from shiftboss.launcher.spool import Lock, Row, Spool
 
 _MOST_OUTPUT = 8192
+_MOST_LOOKED_AT = 256 * 1024  # for what tells of tasks that have failed
 _REPLACE_MARGIN_SECONDS = 5.0
 _LOOK_AGAIN_MILLISECONDS = 100.0
 _TIMED_OUT, _REPLACED, _STOPPED = "timed_out", "replaced", "stopped"
@@ -295,9 +296,13 @@ class _Run:
 
     def _output(self) -> str:
         """Return the end of what the run has written, as far as it is still there."""
-        size = self._size()
-        start = max(min(self._start, size), size - _MOST_OUTPUT)
-        return os.pread(self._log, size - start, start).decode(errors="replace")
+        size, most = self._size(), _MOST_LOOKED_AT if self._order.keeps_output else _MOST_OUTPUT
+        start = max(min(self._start, size), size - most)
+        text = os.pread(self._log, size - start, start)
+        if len(text) <= _MOST_OUTPUT:
+            return text.decode(errors="replace")
+        cut = text.find(b"\n", len(text) - _MOST_OUTPUT) + 1
+        return (_failures(text[:cut]) + text[cut:][-_MOST_OUTPUT:]).decode(errors="replace")
 
     def _size(self) -> int:
         return os.fstat(self._log).st_size
@@ -311,6 +316,19 @@ class _Run:
             os.write(self._log, (f"\n{line}" if broken else line).encode())
         except OSError:
             self._trouble = self._trouble or "the log could not be written"
+
+
+def _failures(text: bytes) -> bytes:
+    """Return the lines in which Laravel's scheduler tells that a task has failed (core/laravel_run.py), and of which."""
+    found: list[bytes] = []
+    begun = b""
+    for line in text.splitlines(keepends=True):
+        if b"Running [" in line:
+            begun = line
+        if b"FAIL" in line or b"failed with exit code" in line:
+            found += [line] if begun in (b"", line) else [begun, line]
+            begun = b""
+    return b"".join(found)[-_MOST_OUTPUT:]
 
 
 def _kills(directories: "list[str]") -> Row:

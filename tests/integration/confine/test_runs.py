@@ -67,6 +67,24 @@ def test_tasks_that_fail_inside_a_good_run_are_named(cron: Cron) -> None:
     assert "shop:bill" in row.reason
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "  2026-11-28 00:00:00 Running ['artisan' shop:bill] .... 35ms FAIL",
+        "  2026-11-28 00:00:00 Running ['artisan' shop:bill]\ncannot reach the bank\n .... 35ms FAIL",
+        "Scheduled command ['artisan' shop:bill] failed with exit code [3].",
+    ],
+)
+def test_tasks_that_fail_before_much_other_output_are_named_too(cron: Cron, failure: str) -> None:
+    """A scheduler with many tasks at the full hour, or one whose failures come with long stack traces."""
+    others = "for n in $(seq 300); do echo \"  2026-11-28 00:00:01 Running ['artisan' shop:other$n] ...... 12ms DONE\"; done"
+    cron.order("/bin/sh", "-c", f'echo "$1"; {others}', "sh", failure, keep=1)
+    cron.run()
+    row = cron.rows(inside=True)[-1]
+    assert row.outcome == "failed"
+    assert row.reason.startswith("task failed inside: shop:bill")
+
+
 def test_a_second_run_is_skipped_while_the_first_lives(cron: Cron) -> None:
     cron.order(*SLEEP)
     first = cron.start()
