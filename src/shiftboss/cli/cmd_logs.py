@@ -80,7 +80,10 @@ def _print_run(session: Session, targets: Sequence[str], run: int) -> None:
 
 
 def _run_lines(session: Session, target: str, run: int) -> Sequence[str]:
-    [log] = _logs(session, [target])
+    log, *others = _logs(session, [target])
+    if others:
+        hint = f"Name it: shiftboss logs {log.address} --run {run}"
+        raise UserError(f"--run is about one schedule, and {target} has several units", hint=hint)
     text = session.machine.files.tail(log.path, _RUN_BYTES).decode(errors="replace")
     return output_of(text.splitlines(), run)
 

@@ -52,10 +52,14 @@ def command(ctx: click.Context, target: str, time: str | None, as_json: bool) ->
 
 def _only(schedules: list[Schedule], target: str) -> Schedule:
     """Return the one schedule that is meant."""
-    if len(schedules) > 1:
-        hint = f"Name it: shiftboss why {schedules[0].address}"
-        raise UserError(f"{target} has several schedules", hint=hint)
+    _require_one(target, [schedule.address for schedule in schedules])
     return schedules[0]
+
+
+def _require_one(target: str, addresses: list[str]) -> None:
+    """Raise UserError for a target that means several schedules."""
+    if len(addresses) > 1:
+        raise UserError(f"{target} has several schedules", hint=f"Name it: shiftboss why {addresses[0]}")
 
 
 def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occurrence], str]:
@@ -87,8 +91,9 @@ def _not_started(session: Session, schedule: Schedule, at: float) -> Occurrence:
 
 def _on_engine(session: Session, target: str, at: float) -> tuple[list[Occurrence], str]:
     with Client(session.site.api_socket) as client:
-        [status] = client.schedules(target).schedules
-        return _rows(client, target, at), _following(status, session.machine.clock.now())
+        found = client.schedules(target).schedules
+        _require_one(target, [each.address for each in found])
+        return _rows(client, target, at), _following(found[0], session.machine.clock.now())
 
 
 def _rows(client: Client, target: str, at: float) -> list[Occurrence]:

@@ -91,13 +91,14 @@ def test_what_did_not_run_ends_with_1(shop: Shop, sh: Run) -> None:
 
     shop.machine.cron.program = program
     assert sh("run", "shop/backup") == (1, "shop/backup: skipped: overlap: run 6\n", "")
-    assert sh("run", "--detach", "shop/backup")[0] == 1
+    assert sh("run", "--detach", "shop/backup") == (1, "shop/backup: skipped: overlap: run 6\n", "")
 
 
 @pytest.mark.parametrize("line", ["waits", "run 7"])
 def test_detached_it_is_only_started(shop: Shop, sh: Run, line: str) -> None:
     launcher(shop, line)
-    words = "shop/backup is started; see: shiftboss why shop/backup\n"
+    lot = "waits for its turn" if line == "waits" else "is started"
+    words = f"shop/backup {lot}; see: shiftboss why shop/backup\n"
     assert sh("run", "--detach", "shop/backup") == (0, words, "")
 
 
@@ -280,6 +281,13 @@ def test_how_long_it_takes_until_the_next_time_is_real_time_where_the_clock_chan
     assert next(line for line in out.splitlines() if "shop/backup" in line).split()[4] == "22h"
     _, out, _ = sh("why", "shop/backup")
     assert "in 22h 45m " in out
+
+
+def test_what_is_about_one_run_wants_one_schedule(shop: Shop, sh: Run) -> None:
+    for arguments in (("why", "shop"), ("logs", "shop", "--run", "1")):
+        code, _, err = sh(*arguments)
+        assert (code, "several" in err) == (2, True), err
+        assert f"Name it: shiftboss {arguments[0]} shop/" in err
 
 
 def test_why_of_a_time_to_come_says_that_it_is_to_come(shop: Shop, sh: Run) -> None:
