@@ -119,7 +119,9 @@ class Agenda:
         if mark and mark.when:
             track = track_of(mark)
         else:
-            track = new_track(terms, self._now.wall, self._boot, mark.counter if mark else 0)
+            # in a container the keeper's start is the boot, and its state is often as new
+            boot = "" if mark is None and self._boot == self._keeper else self._boot
+            track = new_track(terms, self._now.wall, boot, mark.counter if mark else 0)
         if opens:
             counter = max([track.counter, *(max(o.number, o.run) for o in opens)])
             track = replace(track, opens=opens, counter=counter)

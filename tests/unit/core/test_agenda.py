@@ -335,6 +335,28 @@ def test_reboot_is_once_per_boot() -> None:
     assert len(made.starts) == 1
 
 
+def test_in_a_container_the_start_of_the_keeper_is_the_boot_also_if_its_state_is_new() -> None:
+    """Most containers keep no state: each of their starts is the first one."""
+    made = World({"p/a": Terms("p/a", BootTiming())}, is_container=True, wall=START)
+    made.start_engine()
+    made.pass_time(1)
+    assert [s.cause for s in made.starts] == ["after the start of the machine"]
+    made.end_run(made.alive()[0])
+    made.settle()
+    made.kill_engine()
+    made.start_engine()
+    made.settle()
+    assert len(made.starts) == 1, "the same keeper"
+    made.terms["p/b"] = Terms("p/b", BootTiming())
+    made.reload()
+    made.settle()
+    assert len(made.starts) == 1, "it came later"
+    made.kill_keeper()
+    made.start_engine()
+    made.settle()
+    assert [s.address for s in made.starts] == ["p/a", "p/a", "p/b"]
+
+
 # ---- waking up
 
 
