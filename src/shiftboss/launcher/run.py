@@ -21,6 +21,7 @@ _MOST_OUTPUT = 8192
 _MOST_LOOKED_AT = 256 * 1024  # for what tells of tasks that have failed
 _REPLACE_MARGIN_SECONDS = 5.0
 _LOOK_AGAIN_MILLISECONDS = 100.0
+_MOST_MILLISECONDS = 86_400_000.0  # poll(2) takes an int of them, which ends after 24 days
 _TIMED_OUT, _REPLACED, _STOPPED = "timed_out", "replaced", "stopped"
 REPLACE = signal.SIGUSR1
 
@@ -354,7 +355,7 @@ def _step(seconds: "float | None", *, watched: bool) -> "float | None":
     """Return how many milliseconds to wait at once; without a handle the end of the program wakes nobody."""
     if seconds is None:
         return None if watched else _LOOK_AGAIN_MILLISECONDS
-    left = max(0.0, seconds) * 1000
+    left = min(max(0.0, seconds) * 1000, _MOST_MILLISECONDS)
     return left if watched else min(left, _LOOK_AGAIN_MILLISECONDS)
 
 

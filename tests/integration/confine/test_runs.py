@@ -147,6 +147,11 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(cron: Cron) -> No
     assert not cron.programs("sleep")
 
 
+def test_a_time_limit_may_be_longer_than_poll_can_wait_at_once(cron: Cron) -> None:
+    cron.order("/bin/true", timeout=366 * 86_400)
+    assert cron.run().outcome == "ran"
+
+
 def test_what_does_not_listen_is_killed(cron: Cron) -> None:
     program = (
         "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(1000)"
