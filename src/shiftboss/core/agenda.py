@@ -72,7 +72,7 @@ class Agenda:
         self._limits = Limits()
         self._terms: dict[str, Terms] = {}
         self._tracks: dict[str, Track] = {}
-        self._past: dict[str, int] = {}  # counters of schedules that are no more
+        self._past: dict[str, Mark] = {}  # of schedules that are no more, or cannot be read
         self._followers: dict[str, list[str]] = {}
         self._waiting: set[str] = set()
         self._ending: set[str] = set()
@@ -113,7 +113,7 @@ class Agenda:
     def _load_one(self, address: str, mark: Mark | None, opens: tuple[Occurrence, ...]) -> None:
         wanted = self._terms.get(address)
         if wanted is None and not opens:
-            self._past[address] = mark.counter if mark else 0
+            self._past |= {address: mark} if mark else {}
             return
         terms = wanted or self._stranger(address)
         if mark and mark.when:
@@ -287,18 +287,24 @@ class Agenda:
         track = self._tracks.get(address)
         self._ending.discard(address)
         if track is None:
-            track = new_track(terms, self._now.wall, self._boot, self._past.pop(address, 0))
+            track = self._returning(address, terms)
         elif self._is_adopted and (track.removed or track.when != timing_text(terms.timing)):
             fresh = new_track(terms, self._now.wall, self._boot)
             mark = max(fresh.mark, track.mark)
             track = replace(track, mark=mark, boot=fresh.boot, when=fresh.when, removed=False)
         self._set(address, track)
 
+    def _returning(self, address: str, terms: Terms) -> Track:
+        """Return a schedule that begins now. Who paused it did so still, if nobody removed it since: it could not be read."""
+        past = self._past.pop(address, None) or Mark(address, 0, 0)
+        track = new_track(terms, self._now.wall, self._boot, past.counter)
+        return replace(track, paused=past.paused, halted=past.halted) if past.when else track
+
     def _sweep(self) -> None:
         """Forget the removed schedules of which nothing lives any more; their numbers go on if they come back."""
         for address in [a for a in self._ending if not self._tracks[a].opens]:
             self._ending.discard(address)
-            self._past[address] = self._tracks.pop(address).counter
+            self._past[address] = mark_of(address, self._tracks.pop(address))
             self._terms.pop(address, None)
             self._wakes.drop(address)
 
@@ -314,8 +320,7 @@ class Agenda:
         address, run = held.address, held.run
         if address not in self._tracks:
             self._stranger(address)
-            counter = self._past.pop(address, 0)
-            track = new_track(self._terms[address], self._now.wall, self._boot, counter)
+            track = self._returning(address, self._terms[address])
             self._set(address, replace(track, removed=True))
         self._confirmed.add((address, run))
         track = self._tracks[address]

@@ -259,6 +259,24 @@ def test_a_removed_schedule_ends_with_its_last_run_and_its_numbers_go_on() -> No
     assert outcomes(made) == ["ran", "running"]
 
 
+@pytest.mark.parametrize("every", [60, 30])
+def test_a_schedule_that_the_engine_could_not_read_at_its_start_is_still_paused_when_that_is_mended(
+    every: int,
+) -> None:
+    made = world()
+    made.tell(Asked("p/a", Paused("ann")))
+    made.settle()
+    made.kill_engine()
+    made.terms.clear()
+    made.start_engine()
+    made.pass_time(150)
+    made.terms["p/a"] = Terms("p/a", EveryTiming(every))
+    made.reload()
+    made.pass_time(60)
+    assert set(outcomes(made)) == {"skipped"}
+    assert not made.starts
+
+
 @pytest.mark.parametrize("overlap", ["queue", "allow"])
 def test_a_removed_schedule_does_not_follow_another_one_any_more(overlap: str) -> None:
     policy = Policy(overlap=overlap)  # type: ignore[arg-type]
