@@ -38,7 +38,7 @@ def command(ctx: click.Context, target: str, detach: bool) -> int:
     with Client(session.site.api_socket) as client:
         if detach:
             ran = client.run(target)
-            return tell_detached(session.console, target, ran.outcome, ran.reason, waits=not ran.run)
+            return tell_detached(session.console, target, ran.outcome, ran.reason, has_begun=bool(ran.run))
         output = _Output(session, target)
         try:
             ran = client.run(target, wait_seconds=MAX_WAIT_SECONDS)

@@ -18,7 +18,8 @@ def run_on_cron(session: Session, schedule: Schedule, *, detach: bool) -> int:
     if detach:
         begun = asked.began()
         outcome, reason = (begun.outcome, begun.reason) if begun else (None, "")
-        return tell_detached(session.console, target, outcome, reason, waits=begun is None)
+        has_begun = begun is not None and begun.began is not None
+        return tell_detached(session.console, target, outcome, reason, has_begun=has_begun)
     is_terminal = sys.stdout.isatty()
     try:
         ran = asked.ended(lambda line: _show(line, is_terminal=is_terminal))

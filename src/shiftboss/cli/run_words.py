@@ -5,13 +5,13 @@ from shiftboss.cli.output import Console
 INTERRUPTED = 130
 
 
-def tell_detached(console: Console, target: str, outcome: str | None, reason: str, *, waits: bool) -> int:
-    """Say what became of a run that nobody waits for; return the exit status. `waits`: it is not its turn yet."""
-    if outcome not in (None, "ran"):
+def tell_detached(console: Console, target: str, outcome: str | None, reason: str, *, has_begun: bool) -> int:
+    """Say whether a run that nobody waits for has begun, will not (`outcome`), or waits; return the exit status."""
+    if outcome and not has_begun:
         words = f"{target}: {outcome.replace('_', ' ')}{': ' if reason else ''}{reason}"
         console.print(words, colour="red")
         return 1
-    lot = "waits for its turn" if waits else "is started"
+    lot = "is started" if has_begun else "waits for its turn"
     console.print(f"{target} {lot}; see: shiftboss why {target}")
     return 0
 

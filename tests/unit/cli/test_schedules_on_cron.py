@@ -8,7 +8,7 @@ import pytest
 from tests.shop import QUEUE, SCHEDULER, Shop
 
 from shiftboss.cli.main import cli, run
-from shiftboss.core.facts import Finished
+from shiftboss.core.facts import Finished, Running
 from shiftboss.setup.requests import ScheduleRequest
 from shiftboss.setup.session import on_machine
 
@@ -304,3 +304,22 @@ def test_next_knows_schedules_that_the_clock_never_makes_due(shop: Shop, sh: Run
     assert "No schedule is set up" not in out
     assert "shop/warm" in out
     assert "@reboot" in out
+
+
+class EndingNow(list[Running]):
+    """Other processes of a server: while somebody looks whether a launcher is among them it tells the end, and ends."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[Running]:
+        self._tell()
+        return iter(())
+
+
+def test_a_run_that_ends_while_its_history_is_read_is_not_unknown(shop: Shop, sh: Run) -> None:
+    start, end = ran_at(at(shop, 1))
+    remember(shop, start)
+    shop.machine.processes.others = EndingNow(lambda: remember(shop, start, end))
+    _, out, _ = sh("history", "shop/backup")
+    assert "shop/backup  ran" in out
