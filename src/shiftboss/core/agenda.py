@@ -26,13 +26,14 @@ from shiftboss.core.agenda_values import (
     WakeAt,
     mark_of,
     new_track,
+    returning_track,
     track_of,
 )
 from shiftboss.core.agenda_wakes import Wakes
 from shiftboss.core.clock_gap import NO_GAP, Gap, Moment, classify
 from shiftboss.core.occurrence import HAS_RUN, Occurrence, Row, Stage, reopened
 from shiftboss.core.schedule import ready, step
-from shiftboss.core.schedule_due import set_back
+from shiftboss.core.schedule_due import may_have_been_due, set_back
 from shiftboss.core.schedule_policy import Terms, latest_start
 from shiftboss.core.schedule_values import (
     Admitted,
@@ -287,18 +288,15 @@ class Agenda:
         track = self._tracks.get(address)
         self._ending.discard(address)
         if track is None:
-            track = self._returning(address, terms)
+            track = self._new(address, terms)
         elif self._is_adopted and (track.removed or track.when != timing_text(terms.timing)):
             fresh = new_track(terms, self._now.wall, self._boot)
             mark = max(fresh.mark, track.mark)
             track = replace(track, mark=mark, boot=fresh.boot, when=fresh.when, removed=False)
         self._set(address, track)
 
-    def _returning(self, address: str, terms: Terms) -> Track:
-        """Return a schedule that begins now. Who paused it did so still, if nobody removed it since: it could not be read."""
-        past = self._past.pop(address, None) or Mark(address, 0, 0)
-        track = new_track(terms, self._now.wall, self._boot, past.counter)
-        return replace(track, paused=past.paused, halted=past.halted) if past.when else track
+    def _new(self, address: str, terms: Terms) -> Track:
+        return returning_track(terms, self._now.wall, self._boot, self._past.pop(address, None))
 
     def _sweep(self) -> None:
         """Forget the removed schedules of which nothing lives any more; their numbers go on if they come back."""
@@ -320,7 +318,7 @@ class Agenda:
         address, run = held.address, held.run
         if address not in self._tracks:
             self._stranger(address)
-            track = self._returning(address, self._terms[address])
+            track = self._new(address, self._terms[address])
             self._set(address, replace(track, removed=True))
         self._confirmed.add((address, run))
         track = self._tracks[address]
@@ -384,9 +382,12 @@ class Agenda:
         self._apply(address, TimePassed())
 
     def _retimed(self, address: str) -> None:
-        """Begin anew: which times were due under which terms while nothing ran cannot be known."""
+        """Begin anew: which times were due under which terms while nothing ran cannot be known, only if none was."""
         track, wall = self._tracks[address], floor(self._now.wall)
         number, when = track.counter + 1, timing_text(self._terms[address].timing)
+        if not may_have_been_due(track, address, wall):
+            self._set(address, replace(track, mark=wall, when=when))
+            return
         reason = f"its times were changed from {track.when} while shiftboss was not running"
         first = min(track.mark + 1, wall)
         row = Row(address, number, first, wall, 0, outcome="missed", reason=reason)

@@ -1,5 +1,7 @@
 """What the agenda makes of the disk, the keeper and other engines: claims, restarts, reloads, full disks."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 from schedule_world import World
 
@@ -8,11 +10,12 @@ from shiftboss.core.agenda_ledger import Ledger
 from shiftboss.core.agenda_values import Asked, Close, Limits, Mark, Save, Tick, WakeAt
 from shiftboss.core.backoff import Backoff
 from shiftboss.core.clock_gap import Moment
+from shiftboss.core.cron import parse
 from shiftboss.core.occurrence import Row
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_policy import Terms
 from shiftboss.core.schedule_values import Begin, Paused, RunNow
-from shiftboss.core.timing import AfterTiming, BootTiming, EveryTiming, Timing
+from shiftboss.core.timing import AfterTiming, BootTiming, EveryTiming, Timing, cron_timing, timing_text
 
 START = 1_800_000_000.0
 
@@ -311,6 +314,28 @@ def test_times_that_were_changed_while_nothing_ran_are_told() -> None:
     (row,) = rows(made)
     assert row.outcome == "missed"
     assert "its times were changed from every 60 seconds" in row.reason
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        cron_timing(parse("30 2 * * *"), ZoneInfo("Europe/Riga")),
+        cron_timing(parse("30 2 * * *"), ZoneInfo("Europe/Riga"), "skip"),
+        EveryTiming(86_400),
+        EveryTiming(7 * 86_400 + 5400),
+        AfterTiming("p/b"),
+        BootTiming(),
+    ],
+    ids=timing_text,
+)
+def test_nothing_is_told_as_missed_if_no_time_came_while_they_were_changed(before: Timing) -> None:
+    made = world(before)
+    made.kill_engine()
+    made.terms["p/a"] = Terms("p/a", EveryTiming(60))
+    made.stand_still(10)
+    made.start_engine()
+    made.pass_time(60)
+    assert outcomes(made) == ["running"]
 
 
 def test_a_removed_schedule_with_a_claim_is_resolved_too() -> None:
