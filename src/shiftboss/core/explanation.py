@@ -15,7 +15,6 @@ from shiftboss.core.errors import UserError
 from shiftboss.core.every import duration_text, next_instant, parse_duration
 from shiftboss.core.spec import DstPolicy
 
-
 _HASH = re.compile(r"(?<![A-Za-z])H(?![A-Za-z])")
 _OF_THE_NAME = Finding(
     "hash",

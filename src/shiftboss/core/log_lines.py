@@ -33,13 +33,9 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 def _last_time(clock: time, now: datetime) -> datetime:
     """Return when a clock on the wall showed this last; in the night in which it goes back it may have done so twice."""
-    today, instant = now.date(), now.astimezone(UTC)
-    for day in (today, today - timedelta(days=1)):
-        for fold in (1, 0):
-            moment = datetime.combine(day, clock.replace(fold=fold), now.tzinfo)
-            if moment.astimezone(UTC) <= instant:
-                return moment
-    return moment  # a day that has lost so much of its clock that yesterday's is still to come
+    days = (now.date(), now.date() - timedelta(days=1))
+    found = [datetime.combine(day, clock.replace(fold=fold), now.tzinfo) for day in days for fold in (1, 0)]
+    return next((moment for moment in found if moment.astimezone(UTC) <= now.astimezone(UTC)), found[-1])
 
 
 _NOT_SHOWN = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")

@@ -195,7 +195,7 @@ def test_a_retry_waits_as_long_if_the_engine_is_another_one_meanwhile() -> None:
     made.stand_still(20)
     made.start_engine()
     made.pass_time(1100)
-    first, second = made.starts
+    _, second = made.starts
     assert second.attempt == 2
     assert 500 <= second.wall - failed <= 1000, "half of the delay may be taken away"
 
