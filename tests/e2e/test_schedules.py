@@ -1,13 +1,16 @@
 """Schedules of our own engine as their users meet them: set up, run, looked at, asked why, paused, removed."""
 
 import json
+import os
+import signal
+import subprocess
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.e2e.laravel import laravel_project
 from tests.e2e.refusals import WRONG_USE, assert_refused
-from tests.e2e.server import Server, TestProject, on_native
+from tests.e2e.server import INTERRUPTIBLE, Server, TestProject, on_native
 from tests.e2e.test_laravel_scheduler import running, with_tasks, with_the_lines_of_the_guide
 from tests.waiting import wait_until
 
@@ -209,3 +212,32 @@ def task_in_background_ends(project: TestProject, written: int) -> None:
     """Wait until it has written so many lines and frees its lock; without that it does not run once more."""
     wait_until(lambda: later_lines(project) == written, 20, what="the task in the background")
     wait_until(lambda: not running(project), 30, what="schedule:finish")
+
+
+def test_ctrl_c_leaves_a_run_alone_and_says_so(project: TestProject) -> None:
+    """It does not ask to run the command again: that would be a second run."""
+    server, name = project.server, f"{project.name}/slow"
+    project.declare(
+        '[schedules.slow]\ncron = "0 4 1 1 *"\nshell = true\noverlap = "queue"\n'
+        'command = "echo first; while [ ! -e go ]; do sleep 0.1; done; exit 7"\n'
+        '[schedules.other]\ncron = "0 4 1 1 *"\ncommand = "true"\n'
+    )
+    server.ok("apply", project.name)
+    environment = {**os.environ, "SHIFTBOSS_CONFIG": str(server.config), "NO_COLOR": "1"}
+    command = [*INTERRUPTIBLE, "run", name]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as run:
+        assert run.stdout
+        assert [run.stdout.readline() for _ in range(2)][1] == "first\n"
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=30)
+    assert (run.returncode, said) == (130, f"note: {name} runs on; see: shiftboss why {name}\n")
+
+    assert f"{name} waits for its turn" in server.ok("run", name, "--detach").stdout
+    late = server.run("run", name, "--detach")
+    assert (late.status, late.stdout) == (1, f"{name}: skipped: overlap: one occurrence waits already\n")
+    project.write(project.current.resolve(), "go", "")
+    wait_until(lambda: [row["exit_status"] for row in history(project)].count(7) == 2, 30, what="both runs")
+    for arguments in (("why", project.name), ("logs", project.name, "--run", "2")):
+        assert_refused(server.run(*arguments), WRONG_USE, "several", f"Name it: shiftboss {arguments[0]} ")

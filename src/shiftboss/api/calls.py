@@ -97,7 +97,8 @@ class Logs(Struct, frozen=True):
 class Occurrences(Struct, frozen=True):
     """Past and open occurrences of schedules, newest first. `outcomes` empty: all, also those without one.
 
-    `since`, `until`: those due in that time, both included, in seconds since the epoch; 0: without a bound.
+    `since`, `until`: those due in that time, both included, in seconds since the epoch; 0: without a bound. `since`
+    alone: also those that have ended since.
     """
 
     targets: Targets = ()

@@ -9,6 +9,7 @@ from shiftboss.backends.native_bounds import bound_notes
 from shiftboss.backends.native_logs import native_log_queries, plan_native_logs
 from shiftboss.backends.native_manifest import entries_of, entry_of, manifest_path, render, with_grants
 from shiftboss.backends.native_spread import spread_queries, spread_where_it_can
+from shiftboss.core.errors import UserError
 from shiftboss.core.facts import (
     Answers,
     AskEngine,
@@ -22,7 +23,7 @@ from shiftboss.core.facts import (
 from shiftboss.core.limits import Ground, ground_of
 from shiftboss.core.plan import Override, Plan, ReloadEngine, RemoveFile, StartProcess, WriteFile, merge
 from shiftboss.core.schedule_entry import SCHEDULE, schedule_of
-from shiftboss.core.spec import Site, Unit, Worker
+from shiftboss.core.spec import Schedule, Site, Unit, Worker
 from shiftboss.core.wire.entry import Entry, fingerprint
 from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.core.wire.values import WireError
@@ -56,6 +57,7 @@ class NativeBackend:
 
     def plan(self, wanted: Wanted, answers: Answers, override: Override) -> Plan:
         """Return the actions that make the engine run exactly the wanted workers of this project."""
+        _refuse_lone_followers(wanted.units)
         units, unspread = spread_where_it_can(wanted.units, answers)
         wanted = replace(wanted, units=units)
         logs = plan_native_logs(wanted, wanted.units, answers, override)
@@ -78,6 +80,18 @@ class NativeBackend:
         ground = ground_of(ground, facts.controllers if facts else None)
         bounds = Plan(notes=bound_notes(wanted.units, entries, wanted.site, before, ground))
         return merge((logs, file, bounds, difference.plan(), Plan(notes=unspread)))
+
+
+def _refuse_lone_followers(units: Iterable[Unit]) -> None:
+    """Raise UserError for what would never run: only our engine tells when a schedule has succeeded."""
+    known = {unit.address for unit in units}
+    for unit in units:
+        if isinstance(unit, Schedule) and unit.after and unit.after not in known:
+            raise UserError(
+                f"cannot schedule {unit.address} after {unit.after}: that one is not on our own engine, and nobody else"
+                " tells when it has succeeded",
+                hint=f'Set backend = "native" for {unit.after} too, or give {unit.address} times of its own.',
+            )
 
 
 def _entries(unit: Unit, site: Site) -> tuple[Entry, ...]:

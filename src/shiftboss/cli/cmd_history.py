@@ -51,7 +51,7 @@ def command(
         row
         for schedule in on_cron
         for row in spooled_rows(session, schedule)
-        if row.due >= after and (row.outcome in outcomes or not outcomes)
+        if max(row.due, row.ended or 0) >= after and (row.outcome in outcomes or not outcomes)
     ]
     if not on_cron or session.machine.files.stat(session.site.api_socket) is not None:
         with Client(session.site.api_socket) as client:

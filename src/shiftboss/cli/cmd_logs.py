@@ -97,7 +97,10 @@ def _run_lines(session: Session, target: str, run: int) -> Sequence[str]:
         from shiftboss.cli import guest
 
         return guest.run_log(session, target, run)
-    [log] = _logs(session, [target])
+    log, *others = _logs(session, [target])
+    if others:
+        hint = f"Name it: shiftboss logs {log.address} --run {run}"
+        raise UserError(f"--run is about one schedule, and {target} has several units", hint=hint)
     return output_of(_lines(session.machine.files.tail(log.path, _RUN_BYTES)), run)
 
 

@@ -48,11 +48,11 @@ def command(ctx: click.Context, target: str | None, count: int, tasks: bool, as_
         for scheduler in inside
         for moment, task in tasks_due(scheduler.tasks)
     ]
-    rows.sort(key=lambda row: (row.moment, row.address, row.task))
+    rows.sort(key=lambda row: (row.moment.timestamp(), row.address, row.task))
     if as_json:
         print_json([_as_json(row, paused) for row in rows])
     else:
-        _print(session, rows)
+        _print(session, rows, [(s.address, s.times) for s in schedules])
     for address, who in sorted(paused.items()):
         session.console.warn(
             f"{address} does not run: paused by {who}; again with: shiftboss resume {address}"
@@ -94,16 +94,17 @@ def _show_guest(session: Session, target: str | None, *, tasks: bool, as_json: b
     if tasks:
         session.refuse_guest()
     zone = session.machine.clock.zone()
+    known = guest.schedules(session, target)
     rows = [
         Due(datetime.fromtimestamp(each.next, zone), each.address, each.when, " ".join(each.command))
-        for each in guest.schedules(session, target)
+        for each in known
         if each.next is not None
     ]
-    rows.sort(key=lambda row: (row.moment, row.address))
+    rows.sort(key=lambda row: (row.moment.timestamp(), row.address))
     if as_json:
         print_json([_as_json(row) for row in rows])
     else:
-        _print(session, rows)
+        _print(session, rows, [(each.address, each.when) for each in known])
 
 
 class Due(Struct, frozen=True):
@@ -122,18 +123,26 @@ def _as_json(row: Due, paused: Mapping[str, str] = _NOBODY) -> dict[str, str]:
     return shown | ({"task": row.task} if row.task else {}) | ({"paused": who} if who else {})
 
 
-def _print(session: Session, rows: list[Due]) -> None:
+def _nothing(known: Iterable[tuple[str, str]]) -> str:
+    """Return why there are no times to show; `known`: what is set up, with its times."""
+    names = ", ".join(f"{address} ({times})" for address, times in known)
+    if names:
+        return f"The clock makes nothing due: {names}"
+    return "No schedule is set up. Add one: shiftboss cron PROJECT"
+
+
+def _print(session: Session, rows: list[Due], known: Iterable[tuple[str, str]]) -> None:
     if not rows:
-        session.console.print("No schedule is set up. Add one: shiftboss cron PROJECT")
+        session.console.print(_nothing(known))
         return
-    now = session.machine.clock.now()
+    now = session.machine.clock.now().timestamp()  # times of one zone are subtracted as the wall shows them
     zone = session.machine.clock.zone()
     lines = [
         (
             f"{row.moment.astimezone(zone) if row.task else row.moment:%a %Y-%m-%d %H:%M:%S}".removesuffix(
                 ":00"
             ),
-            f"in {duration((row.moment - now).total_seconds())}",
+            f"in {duration(row.moment.timestamp() - now)}",
             f"{row.address}: {row.task}" if row.task else row.address,
             row.times,
         )

@@ -8,6 +8,7 @@ import click
 
 from shiftboss.api.calls import MAX_WAIT_SECONDS, LogLines, Logs
 from shiftboss.api.client import Client
+from shiftboss.cli.run_words import tell_detached, tell_left
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.spool_rows import launched_schedule
 from shiftboss.cli.targets import complete_target, require_native_schedule
@@ -37,10 +38,12 @@ def command(ctx: click.Context, target: str, detach: bool) -> int:
     with Client(session.site.api_socket) as client:
         if detach:
             ran = client.run(target)
-            session.console.print(f"{target} is started; see: shiftboss why {target}")
-            return 0 if ran.outcome in (None, "ran") else 1
+            return tell_detached(session.console, target, ran.outcome, ran.reason, has_begun=bool(ran.run))
         output = _Output(session, target)
-        ran = client.run(target, wait_seconds=MAX_WAIT_SECONDS)
+        try:
+            ran = client.run(target, wait_seconds=MAX_WAIT_SECONDS)
+        except KeyboardInterrupt:
+            return tell_left(session.console, target)
         if ran.run:
             output.wait_for_end(ran.run)
     words = (

@@ -33,6 +33,8 @@ def command(ctx: click.Context, logs: bool, quiet: bool, no_apply: bool, force: 
     session.refuse_guest()
     python = own_python(session.site)
     refuse_second(session)
+    if note := zone_note(session.machine.clock.zone().key, os.environ.get("TZ", "")):
+        session.console.warn(note)
     if not no_apply:
         _apply(session, override(force=force, adopt=adopt))
     run_keeper(session, python, logs=logs, quiet=quiet)
@@ -52,6 +54,17 @@ def _apply(session: Session, allowed: Override) -> None:
         session.console.warn(
             "nothing is on the native backend yet: in another terminal, add something with shiftboss setup PROJECT"
         )
+
+
+def zone_note(own: str, asked: str) -> str:
+    """Return what is to be said of a TZ that was set for us (a container's), "" for nothing: the machine's zone counts."""
+    wanted = asked.removeprefix(":")
+    if wanted in ("", own) or (wanted.endswith("UTC") and own.endswith("UTC")):
+        return ""
+    return (
+        f"TZ={asked} changes no schedule: they go by the time zone of this machine, {own} (/etc/localtime); link that to"
+        f" /usr/share/zoneinfo/{wanted}, or give schedules a timezone"
+    )
 
 
 def refuse_second(session: Session) -> None:

@@ -1,6 +1,6 @@
 """The command `shiftboss why`."""
 
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 import click
 
@@ -46,16 +46,20 @@ def command(ctx: click.Context, target: str, time: str | None, as_json: bool) ->
         for line in explained(each, zone):
             session.console.print(line, colour="red" if failed(each) and line.endswith(".") else None)
     if not rows:
-        session.console.print(_nothing(target, at, zone))
+        session.console.print(_nothing(target, at, now))
     session.console.print(following)
 
 
 def _only(schedules: list[Schedule], target: str) -> Schedule:
     """Return the one schedule that is meant."""
-    if len(schedules) > 1:
-        hint = f"Name it: shiftboss why {schedules[0].address}"
-        raise UserError(f"{target} has several schedules", hint=hint)
+    _require_one(target, [schedule.address for schedule in schedules])
     return schedules[0]
+
+
+def _require_one(target: str, addresses: list[str]) -> None:
+    """Raise UserError for a target that means several schedules."""
+    if len(addresses) > 1:
+        raise UserError(f"{target} has several schedules", hint=f"Name it: shiftboss why {addresses[0]}")
 
 
 def _on_cron(session: Session, schedule: Schedule, at: float) -> tuple[list[Occurrence], str]:
@@ -87,8 +91,9 @@ def _not_started(session: Session, schedule: Schedule, at: float) -> Occurrence:
 
 def _on_engine(session: Session, target: str, at: float) -> tuple[list[Occurrence], str]:
     with Client(session.site.api_socket) as client:
-        [status] = client.schedules(target).schedules
-        return _rows(client, target, at), _following(status, session.machine.clock.now())
+        found = client.schedules(target).schedules
+        _require_one(target, [each.address for each in found])
+        return _rows(client, target, at), _following(found[0], session.machine.clock.now())
 
 
 def _rows(client: Client, target: str, at: float) -> list[Occurrence]:
@@ -99,10 +104,13 @@ def _rows(client: Client, target: str, at: float) -> list[Occurrence]:
     return list(reversed(client.occurrences(query).occurrences))
 
 
-def _nothing(target: str, at: float, zone: tzinfo) -> str:
+def _nothing(target: str, at: float, now: datetime) -> str:
     if not at:
         return f"{target} was never due yet."
-    return f"{target} was not due at {datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}, or that is no longer remembered."
+    shown = f"{datetime.fromtimestamp(at, now.tzinfo):%Y-%m-%d %H:%M}"
+    if at > now.timestamp():
+        return f"{shown} is still to come."
+    return f"{target} was not due at {shown}, or that is no longer remembered."
 
 
 def _following(status: ScheduleStatus, now: datetime) -> str:
@@ -121,4 +129,5 @@ def _paused(address: str, who: str) -> str:
 
 
 def _next(at: datetime, now: datetime, when: str) -> str:
-    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration((at - now).total_seconds())} ({when})."
+    wait = at.timestamp() - now.timestamp()  # times of one zone are subtracted as the wall shows them
+    return f"Next: {at:%Y-%m-%d %H:%M:%S}, in {duration(wait)} ({when})."

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from shiftboss.cli.run_words import tell_detached, tell_left
 from shiftboss.cli.session import Session
 from shiftboss.core.log_lines import harmless
 from shiftboss.core.spec import Schedule
@@ -16,10 +17,14 @@ def run_on_cron(session: Session, schedule: Schedule, *, detach: bool) -> int:
     target = schedule.address
     if detach:
         begun = asked.began()
-        session.console.print(f"{target} is started; see: shiftboss why {target}")
-        return 0 if begun is None or begun.outcome in (None, "ran") else 1
+        outcome, reason = (begun.outcome, begun.reason) if begun else (None, "")
+        has_begun = begun is not None and begun.began is not None
+        return tell_detached(session.console, target, outcome, reason, has_begun=has_begun)
     is_terminal = sys.stdout.isatty()
-    ran = asked.ended(lambda line: _show(line, is_terminal=is_terminal))
+    try:
+        ran = asked.ended(lambda line: _show(line, is_terminal=is_terminal))
+    except KeyboardInterrupt:
+        return tell_left(session.console, target)
     outcome = (ran.outcome or "runs on").replace("_", " ")
     words = f"{target}: {outcome}{': ' if ran.reason else ''}{ran.reason}"
     session.console.print(words, colour=None if ran.outcome == "ran" else "red")

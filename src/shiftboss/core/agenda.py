@@ -26,13 +26,14 @@ from shiftboss.core.agenda_values import (
     WakeAt,
     mark_of,
     new_track,
+    returning_track,
     track_of,
 )
 from shiftboss.core.agenda_wakes import Wakes
 from shiftboss.core.clock_gap import NO_GAP, Gap, Moment, classify
 from shiftboss.core.occurrence import HAS_RUN, Occurrence, Row, Stage, reopened
 from shiftboss.core.schedule import ready, step
-from shiftboss.core.schedule_due import set_back
+from shiftboss.core.schedule_due import may_have_been_due, set_back
 from shiftboss.core.schedule_policy import Terms, latest_start
 from shiftboss.core.schedule_values import (
     Admitted,
@@ -72,7 +73,7 @@ class Agenda:
         self._limits = Limits()
         self._terms: dict[str, Terms] = {}
         self._tracks: dict[str, Track] = {}
-        self._past: dict[str, int] = {}  # counters of schedules that are no more
+        self._past: dict[str, Mark] = {}  # of schedules that are no more, or cannot be read
         self._followers: dict[str, list[str]] = {}
         self._waiting: set[str] = set()
         self._ending: set[str] = set()
@@ -113,13 +114,15 @@ class Agenda:
     def _load_one(self, address: str, mark: Mark | None, opens: tuple[Occurrence, ...]) -> None:
         wanted = self._terms.get(address)
         if wanted is None and not opens:
-            self._past[address] = mark.counter if mark else 0
+            self._past |= {address: mark} if mark else {}
             return
         terms = wanted or self._stranger(address)
         if mark and mark.when:
             track = track_of(mark)
         else:
-            track = new_track(terms, self._now.wall, self._boot, mark.counter if mark else 0)
+            # in a container the keeper's start is the boot, and its state is often as new
+            boot = "" if mark is None and self._boot == self._keeper else self._boot
+            track = new_track(terms, self._now.wall, boot, mark.counter if mark else 0)
         if opens:
             counter = max([track.counter, *(max(o.number, o.run) for o in opens)])
             track = replace(track, opens=opens, counter=counter)
@@ -208,10 +211,14 @@ class Agenda:
             case Begin() | Forget():
                 self._ledger.after(effect)
             case Succeeded(address):
-                for follower in (f for f in self._followers.get(address, ()) if f in self._tracks):
+                for follower in filter(self._is_wanted, self._followers.get(address, ())):
                     self._apply(follower, RunNow(f"after {address}"))
             case _:
                 self._out.append(effect)
+
+    def _is_wanted(self, address: str) -> bool:
+        track = self._tracks.get(address)
+        return track is not None and not track.removed
 
     def _set(self, address: str, track: Track) -> None:
         """Become this track: what is counted and kept of it follows."""
@@ -281,18 +288,21 @@ class Agenda:
         track = self._tracks.get(address)
         self._ending.discard(address)
         if track is None:
-            track = new_track(terms, self._now.wall, self._boot, self._past.pop(address, 0))
+            track = self._new(address, terms)
         elif self._is_adopted and (track.removed or track.when != timing_text(terms.timing)):
             fresh = new_track(terms, self._now.wall, self._boot)
             mark = max(fresh.mark, track.mark)
             track = replace(track, mark=mark, boot=fresh.boot, when=fresh.when, removed=False)
         self._set(address, track)
 
+    def _new(self, address: str, terms: Terms) -> Track:
+        return returning_track(terms, self._now.wall, self._boot, self._past.pop(address, None))
+
     def _sweep(self) -> None:
         """Forget the removed schedules of which nothing lives any more; their numbers go on if they come back."""
         for address in [a for a in self._ending if not self._tracks[a].opens]:
             self._ending.discard(address)
-            self._past[address] = self._tracks.pop(address).counter
+            self._past[address] = mark_of(address, self._tracks.pop(address))
             self._terms.pop(address, None)
             self._wakes.drop(address)
 
@@ -308,8 +318,7 @@ class Agenda:
         address, run = held.address, held.run
         if address not in self._tracks:
             self._stranger(address)
-            counter = self._past.pop(address, 0)
-            track = new_track(self._terms[address], self._now.wall, self._boot, counter)
+            track = self._new(address, self._terms[address])
             self._set(address, replace(track, removed=True))
         self._confirmed.add((address, run))
         track = self._tracks[address]
@@ -373,9 +382,12 @@ class Agenda:
         self._apply(address, TimePassed())
 
     def _retimed(self, address: str) -> None:
-        """Begin anew: which times were due under which terms while nothing ran cannot be known."""
+        """Begin anew: which times were due under which terms while nothing ran cannot be known, only if none was."""
         track, wall = self._tracks[address], floor(self._now.wall)
         number, when = track.counter + 1, timing_text(self._terms[address].timing)
+        if not may_have_been_due(track, address, wall):
+            self._set(address, replace(track, mark=wall, when=when))
+            return
         reason = f"its times were changed from {track.when} while shiftboss was not running"
         first = min(track.mark + 1, wall)
         row = Row(address, number, first, wall, 0, outcome="missed", reason=reason)
@@ -385,8 +397,10 @@ class Agenda:
     def _shorten_patience(self, address: str) -> None:
         """What waited behind a run that is no more has no reason to be later than others."""
         terms, track = self._terms[address], self._tracks[address]
+        if any(o.is_busy or o.attempt > 1 for o in track.opens):
+            return  # what it waits for is still there
         for o in track.opens:
-            if o.stage is Stage.WAITING and o.attempt == 1 and not o.cause:
+            if o.stage is Stage.WAITING and not o.cause:
                 latest = min(o.latest, latest_start(terms, o.due, max(o.start_at, o.due)))
                 track = put(track, replace(o, latest=latest))
         self._set(address, track)

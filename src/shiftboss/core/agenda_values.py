@@ -1,5 +1,6 @@
 """What an agenda is told, what it asks for, and what is kept on disk of each schedule."""
 
+from dataclasses import replace
 from math import floor
 from typing import NamedTuple
 
@@ -138,3 +139,12 @@ def track_of(mark: Mark) -> Track:
 def new_track(terms: Terms, wall: float, boot: str, counter: int = 0) -> Track:
     """Return a schedule that begins now: nothing of the past is due."""
     return Track(floor(wall), counter, boot=boot, when=timing_text(terms.timing))
+
+
+def returning_track(terms: Terms, wall: float, boot: str, past: Mark | None) -> Track:
+    """Return a schedule that begins now, and was there before (`past`).
+
+    Who paused one that nobody removed (it could not be read) did so still.
+    """
+    track = new_track(terms, wall, boot, past.counter if past else 0)
+    return replace(track, paused=past.paused, halted=past.halted) if past and past.when else track

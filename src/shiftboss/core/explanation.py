@@ -1,5 +1,6 @@
 """Everything that can be said of a cron expression: words, next times, what its daemon would really do."""
 
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +14,14 @@ from shiftboss.core.cron_times import times
 from shiftboss.core.errors import UserError
 from shiftboss.core.every import duration_text, next_instant, parse_duration
 from shiftboss.core.spec import DstPolicy
+
+_HASH = re.compile(r"(?<![A-Za-z])H(?![A-Za-z])")
+_OF_THE_NAME = Finding(
+    "hash",
+    "H stands for a value that the name of the schedule decides: these times are an example, those of a schedule are told"
+    " by shiftboss next",
+    fatal=False,
+)
 
 
 class Explanation(Struct, frozen=True):
@@ -58,6 +67,8 @@ def explain(
         Finding(f"dst-{note.kind}", note.message, fatal=False)
         for note in dst_notes(expression, zone, after, dst)
     )
+    if _HASH.search(text):
+        notes = (_OF_THE_NAME, *notes)
     return Explanation(
         describe(expression),
         tuple(times(expression, after, zone, count, dst)),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from shiftboss.core.errors import UserError
 
@@ -19,18 +19,23 @@ def parse_since(text: str, now: datetime) -> datetime:
     """
     try:
         if ago := _AGO.fullmatch(text.strip()):
-            return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
+            past = now.astimezone(UTC) - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
+            return past.astimezone(now.tzinfo)
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
-            moment = datetime.combine(now.date(), time.fromisoformat(text), now.tzinfo)
-            if moment > now:
-                moment = datetime.combine(now.date() - timedelta(days=1), moment.time(), now.tzinfo)
-        else:
-            moment = datetime.fromisoformat(text)
+            return _last_time(time.fromisoformat(text), now)
+        moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise UserError(
             f"{text[:40]!r} is not a time", hint="Write 10m, 2h, 3d, 14:30 or 2026-11-23T14:30."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+
+
+def _last_time(clock: time, now: datetime) -> datetime:
+    """Return when a clock on the wall showed this last; in the night in which it goes back it may have done so twice."""
+    days = (now.date(), now.date() - timedelta(days=1))
+    found = [datetime.combine(day, clock.replace(fold=fold), now.tzinfo) for day in days for fold in (1, 0)]
+    return next((moment for moment in found if moment.astimezone(UTC) <= now.astimezone(UTC)), found[-1])
 
 
 _NOT_SHOWN = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f]")

@@ -80,8 +80,14 @@ def _request(track: Track, event: RunNow | StopRuns | Removed | Closing, scene: 
 def _run_event(track: Track, event: RunEvent, scene: Scene) -> Step:
     for occurrence in track.opens:
         if occurrence.run == event.run:
-            return TABLE[occurrence.stage][type(event)](track, occurrence, event, scene)
+            after, effects = TABLE[occurrence.stage][type(event)](track, occurrence, event, scene)
+            return _then_meet(after, effects, scene) if _is_retried(occurrence, after) else (after, effects)
     return track, ()
+
+
+def _is_retried(occurrence: Occurrence, after: Track) -> bool:
+    """Return whether it waits to be tried again: it is in the way of what waited for its run then."""
+    return any(o.number == occurrence.number and o.attempt > occurrence.attempt for o in after.opens)
 
 
 # ---- time

@@ -6,7 +6,7 @@ from math import floor, inf
 from shiftboss.core.occurrence import Occurrence, OutcomeName, Row, Stage
 from shiftboss.core.schedule_policy import LATE_SECONDS, Terms, latest_start, planned_start
 from shiftboss.core.schedule_values import Alert, Effect, Keep, Scene, Step, Track, keep, put
-from shiftboss.core.timing import follows_clock, left_out, next_due, previous_due
+from shiftboss.core.timing import follows_clock, left_out, next_due, previous_due, timing_of_text
 
 LARGE_STEP_SECONDS = 3 * 3600
 """A clock set back by more is obeyed by every schedule, as cron(8) does."""
@@ -156,3 +156,12 @@ def _near(occurrence: Occurrence, wall: float) -> Occurrence:
     start_at = wall + max(0.0, occurrence.start_at - occurrence.due)
     patience = occurrence.latest - occurrence.start_at
     return replace(occurrence, start_at=start_at, latest=start_at + patience)
+
+
+def may_have_been_due(track: Track, address: str, wall: float) -> bool:
+    """Tell whether a time has come since the mark, by the times that the schedule had then (`Track.when`)."""
+    timing = timing_of_text(track.when, address)
+    if timing is None:
+        return not track.when.startswith(("after ", "@reboot", "by hand"))
+    due = next_due(timing, track.mark)
+    return due is not None and due <= wall

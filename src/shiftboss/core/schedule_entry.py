@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -12,14 +12,12 @@ from shiftboss.core.errors import UserError
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_policy import MOST_LANES, Terms
 from shiftboss.core.spec import DstPolicy, Schedule, Site
-from shiftboss.core.timing import AfterTiming, EveryTiming, Timing, cron_timing
+from shiftboss.core.timing import NO_ZONE, AfterTiming, EveryTiming, Timing, cron_timing
 
 SCHEDULE, CONDITION = "schedule", "helper"
 """Kinds of entries: a schedule, and the `only_if` command of one."""
 LANES = MOST_LANES
 _CONDITION = "#only_if"
-# of a name that it does not find zoneinfo asks the package tzdata; an engine without root may not even look for that
-_NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError, ImportError)
 _MOST_ALIKE = 1024
 
 
@@ -95,7 +93,7 @@ def _timing(address: str, times: Times, zone: ZoneInfo) -> Timing:
         return EveryTiming(times.every)
     try:
         own = ZoneInfo(times.timezone) if times.timezone else zone
-    except _NO_ZONE:
+    except NO_ZONE:
         raise UserError(
             f"{address}: there is no time zone {times.timezone}",
             hint="Use an IANA name, such as Europe/Riga.",

@@ -71,6 +71,7 @@ def _judged(occurrence: Occurrence, end: _End, scene: Scene) -> Result:
         and occurrence.began is not None
         and end.ended is not None
         and end.ended - occurrence.began >= timeout
+        and _has_lived(occurrence, timeout, scene)
     )
     if occurrence.ending is Ending.TIMED_OUT or (occurrence.ending is None and ran_out):
         reason = occurrence.ending_reason or f"it ran longer than {timeout} s"
@@ -78,6 +79,11 @@ def _judged(occurrence: Occurrence, end: _End, scene: Scene) -> Result:
     if occurrence.ending is not None:
         return Result("failed", occurrence.ending_reason, result.exit_status)
     return result
+
+
+def _has_lived(occurrence: Occurrence, seconds: int, scene: Scene) -> bool:
+    """Return whether a run can have lived so long: by the real clock alone, one that was set would end it."""
+    return occurrence.since is None or scene.now.mono - occurrence.since >= seconds
 
 
 def _retry(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
@@ -94,7 +100,9 @@ def _retry(track: Track, occurrence: Occurrence, scene: Scene) -> Step:
         late=occurrence.late,
     )
     forget = Forget(address, occurrence.lane, occurrence.run)
-    return put(track, waiting), (keep(scene, waiting), forget)
+    # another engine, perhaps after a boot, has no use for our monotonic time
+    kept = replace(waiting, start_at=scene.now.wall + delay)
+    return put(track, waiting), (keep(scene, kept), forget)
 
 
 # ---- the table: (track, occurrence, event, scene) -> (track, effects)
@@ -108,10 +116,13 @@ def _ignore(track: Track, _occurrence: Occurrence, _event: RunEvent, _scene: Sce
 
 def _checked(track: Track, occurrence: Occurrence, event: RunEvent, scene: Scene) -> Step:
     assert isinstance(event, Checked)
-    if event.passed:
+    reason = "" if event.passed else f"condition: {event.words}"
+    if track.paused and not occurrence.cause.startswith("by "):  # somebody did so while it was asked
+        reason = f"paused by {track.paused}"
+    if not reason:
         return claim(track, occurrence, scene)
     bare = replace(occurrence, run=0, lane=0)
-    return conclude(track, bare, Result("skipped", f"condition: {event.words}"), scene)
+    return conclude(track, bare, Result("skipped", reason), scene)
 
 
 def _check_again(track: Track, occurrence: Occurrence, _event: RunEvent, _scene: Scene) -> Step:

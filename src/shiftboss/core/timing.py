@@ -3,18 +3,22 @@
 Instants are whole seconds since the epoch (UTC): the identity of an occurrence is its instant.
 """
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import ceil, floor
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-from shiftboss.core.cron import Expression
+from shiftboss.core.cron import Expression, parse
 from shiftboss.core.cron_dst import DstNote, changes
 from shiftboss.core.cron_times import DstPolicy, next_time, previous_time
-from shiftboss.core.every import duration_text, next_instant, previous_instant
+from shiftboss.core.errors import UserError
+from shiftboss.core.every import duration_text, next_instant, parse_duration, previous_instant
 
+# of a name that it does not find zoneinfo asks the package tzdata; an engine without root may not even look for that
+NO_ZONE = (ZoneInfoNotFoundError, ValueError, OSError, ImportError)
 _DAY = 86_400
 _MOST_REMEMBERED = 4096
 
@@ -176,3 +180,21 @@ def timing_text(timing: Timing) -> str:
             return f"after {address}"
         case NoTiming():
             return "by hand"
+
+
+_CRON_TEXT = re.compile(r"(?P<cron>.+) \((?P<zone>[^(), ]+)(?:, dst (?P<dst>debian|skip))?\)")
+
+
+def timing_of_text(text: str, key: str) -> Timing | None:
+    """Return the times that `timing_text` has written, for the schedule of address `key`; None for what tells no times."""
+    try:
+        if text.startswith("every "):
+            return EveryTiming(
+                parse_duration(re.sub(r"([0-9]+ [dhms])[a-z]*", r"\1", text.removeprefix("every ")))
+            )
+        if found := _CRON_TEXT.fullmatch(text):
+            dst: DstPolicy = "skip" if found["dst"] == "skip" else "debian"
+            return cron_timing(parse(found["cron"], "native", key), ZoneInfo(found["zone"]), dst)
+    except (UserError, *NO_ZONE):
+        return None  # written by another version, or the zone is lost
+    return None

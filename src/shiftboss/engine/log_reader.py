@@ -151,7 +151,15 @@ class Audience:
         """Give the lines that `data` completes to those who follow its entry."""
         if stream.splitter is None:
             stream.splitter = LineSplitter()
-        lines = [as_text(line) for line in stream.splitter.feed(data)]
+        self._offer(stream, stream.splitter.feed(data))
+
+    def finish(self, stream: Stream) -> None:
+        """Give what a stream has left without a newline at its end, as a line."""
+        if stream.splitter is not None:
+            self._offer(stream, stream.splitter.flush())
+
+    def _offer(self, stream: Stream, data: Iterable[bytes]) -> None:
+        lines = [as_text(line) for line in data]
         self._followers = [follower for follower in self._followers if not follower.closed]
         for follower in self._followers:
             if follower.entry == stream.entry:

@@ -57,6 +57,7 @@ class LogWriter:
     def remove(self, stream: Stream) -> None:
         """Forget a pipe."""
         self.streams.remove(stream)
+        self.audience.finish(stream)
         if not self.streams:
             self.file.close()
 

@@ -62,7 +62,8 @@ class ScheduleMemory:
 class Wanted(NamedTuple):
     """Which occurrences are asked for, newest first. `targets`: addresses or projects, none: all.
 
-    `since`, `until`: those due in that time, in seconds since the epoch; 0: without a bound.
+    `since`, `until`: those due in that time, in seconds since the epoch; 0: without a bound. `since` alone: also those
+    that have ended since.
     """
 
     targets: tuple[str, ...] = ()
@@ -140,9 +141,12 @@ def _conditions(wanted: Wanted) -> tuple[str, tuple[object, ...]]:
     if wanted.outcomes:
         parts.append(f"o.outcome IN ({_places(wanted.outcomes)})")
         values += wanted.outcomes
-    if wanted.since:
+    if wanted.since and wanted.until:
         parts.append("o.last >= ?")
         values.append(wanted.since)
+    elif wanted.since:
+        parts.append("(o.last >= ? OR o.ended >= ?)")
+        values += (wanted.since, wanted.since)
     if wanted.until:
         parts.append("o.due <= ?")
         values.append(wanted.until)

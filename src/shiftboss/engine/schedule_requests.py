@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from shiftboss.api import calls
 from shiftboss.api.calls import Answer, Event
-from shiftboss.core.agenda_values import Asked
+from shiftboss.core.agenda_values import Asked, Tick
 from shiftboss.core.errors import HostError, UserError
 from shiftboss.core.names import suggest
 from shiftboss.core.occurrence import Row
@@ -57,6 +57,7 @@ class ScheduleRequests:
             raise UserError(f"{address} is not one schedule", hint="Name one, such as myapp/backup.")
         self._note(address, "run", who)
         schedules = self._schedules
+        schedules.take(Tick())  # a time that has just come gets the next number first
         track = schedules.agenda.track(address) if schedules.agenda else None
         assert track
         number = track.counter + 1  # what is made due next

@@ -31,6 +31,7 @@ class Unlogged:
     def remove(self, stream: Stream) -> None:
         """Forget a pipe."""
         self.streams.remove(stream)
+        self.audience.finish(stream)
 
     def drain(self, stream: Stream, peephole: Peephole, most: int, now: float) -> int:
         """Read what there is, at most 64 KiB. As LogWriter.drain."""

@@ -18,8 +18,10 @@ from shiftboss.launcher.order import Address, Order
 from shiftboss.launcher.spool import Lock, Row, Spool
 
 _MOST_OUTPUT = 8192
+_MOST_LOOKED_AT = 256 * 1024  # for what tells of tasks that have failed
 _REPLACE_MARGIN_SECONDS = 5.0
 _LOOK_AGAIN_MILLISECONDS = 100.0
+_MOST_MILLISECONDS = 86_400_000.0  # poll(2) takes an int of them, which ends after 24 days
 _TIMED_OUT, _REPLACED, _STOPPED = "timed_out", "replaced", "stopped"
 REPLACE = signal.SIGUSR1
 
@@ -31,7 +33,8 @@ class _SkippedError(Exception):
 def run(order: Order, address: Address, directory: str, occasion: Occasion) -> None:
     """Run a schedule once and write down what became of it.
 
-    Raises OSError if nothing can be written down, OrderError if it cannot be told whether the schedule is paused.
+    Raises OSError if that cannot be written down (what has its lock runs all the same), OrderError if it cannot be told
+    whether the schedule is paused.
     """
     spool = Spool(directory, address.project, address.unit)
     try:
@@ -141,6 +144,7 @@ class _Run:
         self._log, self._trouble = open_log(order)
         self._start = self._size()
         self._run = 0
+        self._row: Row = {}
 
     def to_its_end(self) -> None:
         """Start the program, see it end, and tell both."""
@@ -150,14 +154,14 @@ class _Run:
         for number in (REPLACE, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: None)  # it only wakes us
         row: Row = {"began": self._began, "pid": os.getpid(), "since": started(os.getpid()), "boot": _boot()}
-        self._run = self._spool.add(self._occasion.row | row)
+        self._row = self._occasion.row | row
+        self._run = self._noted()
         self._occasion.tell(f"run {self._run}")
         self._say(f"began {shown(self._began)}, {self._occasion.words}")
         self._start = self._size()
         pid = self._fork()
         if self._lock:
-            own = (os.getpid(), started(os.getpid()))
-            self._lock.write((self._run, *own, pid, started(pid)))
+            self._tell_holder(self._lock, pid)
         self._await(pid)
         self._clear_away(pid)
         _, status, usage = os.wait4(pid, 0)
@@ -165,6 +169,19 @@ class _Run:
         if self._lock:
             self._lock.write(())
         self._tell_end(code, usage.ru_maxrss * 1024)
+
+    def _noted(self) -> int:
+        """Write the start down and return the number of the run; 0 where the disk has no room: it runs all the same."""
+        try:
+            return self._spool.add(self._row)
+        except OSError:
+            return 0
+
+    def _tell_holder(self, lock: Lock, pid: int) -> None:
+        try:
+            lock.write((self._run, os.getpid(), started(os.getpid()), pid, started(pid)))
+        except OSError:  # no room: it is held all the same
+            return
 
     def _fork(self) -> int:
         pid = os.fork()
@@ -257,7 +274,7 @@ class _Run:
 
     def _tell_end(self, code: int, memory: int) -> None:
         ended, seconds = now(), time.monotonic() - self._since
-        row: Row = {"run": self._run, "ended": ended, "seconds": seconds, "code": code, "memory": memory}
+        row: Row = {"ended": ended, "seconds": seconds, "code": code, "memory": memory}
         row |= self._kills
         if self._ending:
             row["ending"] = self._ending
@@ -266,10 +283,11 @@ class _Run:
             row["trouble"] = self._trouble
         if code or self._order.keeps_output:
             row["output"] = self._output()
-        self._spool.add(row)
         words = f"exit {code}" if code >= 0 else f"ended by signal {-code}"
         words = f"{self._ending.replace('_', ' ')}, {words}" if self._ending else words
         self._say(f"ended {shown(ended)}: {words} after {seconds:.2f} s")
+        run = self._run or self._spool.add(self._row)  # there may be room by now
+        self._spool.add({"run": run} | row)
 
     def _why(self) -> str:
         if self._ending == _TIMED_OUT:
@@ -279,9 +297,13 @@ class _Run:
 
     def _output(self) -> str:
         """Return the end of what the run has written, as far as it is still there."""
-        size = self._size()
-        start = max(min(self._start, size), size - _MOST_OUTPUT)
-        return os.pread(self._log, size - start, start).decode(errors="replace")
+        size, most = self._size(), _MOST_LOOKED_AT if self._order.keeps_output else _MOST_OUTPUT
+        start = max(min(self._start, size), size - most)
+        text = os.pread(self._log, size - start, start)
+        if len(text) <= _MOST_OUTPUT:
+            return text.decode(errors="replace")
+        cut = text.find(b"\n", len(text) - _MOST_OUTPUT) + 1
+        return (_failures(text[:cut]) + text[cut:][-_MOST_OUTPUT:]).decode(errors="replace")
 
     def _size(self) -> int:
         return os.fstat(self._log).st_size
@@ -295,6 +317,19 @@ class _Run:
             os.write(self._log, (f"\n{line}" if broken else line).encode())
         except OSError:
             self._trouble = self._trouble or "the log could not be written"
+
+
+def _failures(text: bytes) -> bytes:
+    """Return the lines in which Laravel's scheduler tells that a task has failed (core/laravel_run.py), and of which."""
+    found: list[bytes] = []
+    begun = b""
+    for line in text.splitlines(keepends=True):
+        if b"Running [" in line:
+            begun = line
+        if b"FAIL" in line or b"failed with exit code" in line:
+            found += [line] if begun in (b"", line) else [begun, line]
+            begun = b""
+    return b"".join(found)[-_MOST_OUTPUT:]
 
 
 def _kills(directories: "list[str]") -> Row:
@@ -320,7 +355,7 @@ def _step(seconds: "float | None", *, watched: bool) -> "float | None":
     """Return how many milliseconds to wait at once; without a handle the end of the program wakes nobody."""
     if seconds is None:
         return None if watched else _LOOK_AGAIN_MILLISECONDS
-    left = max(0.0, seconds) * 1000
+    left = min(max(0.0, seconds) * 1000, _MOST_MILLISECONDS)
     return left if watched else min(left, _LOOK_AGAIN_MILLISECONDS)
 
 

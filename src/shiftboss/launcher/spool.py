@@ -4,6 +4,7 @@
 that a project's user can write has a say in it. Beside it lies the lock, which dies with the process that holds it.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -37,7 +38,7 @@ class Spool:
                     os.replace(self._path, f"{self._path}.1")
                     os.close(descriptor)
                     descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | _FLAGS, _PRIVATE_FILE)
-                os.write(descriptor, (_line({"run": run} | row) + "\n").encode())
+                _append(descriptor, (_line({"run": run} | row) + "\n").encode())
                 return int(run)
             finally:
                 os.close(descriptor)
@@ -100,6 +101,16 @@ class Lock:
     def read(self) -> "list[int]":
         """Return what its last holder said, nothing if that one has ended in order."""
         return [int(word) for word in os.pread(self._descriptor, 200, 0).split() if word.isdigit()]
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Write a line, wholly or not at all; of one that a crash has cut off it is no part."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    if os.write(descriptor, line) < len(line):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _tail(descriptor: int) -> bytes:

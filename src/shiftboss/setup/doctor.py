@@ -20,7 +20,7 @@ from shiftboss.core.isolation import outlying_path
 from shiftboss.core.managed import read_seal
 from shiftboss.core.spec import Project, Site, Unit
 from shiftboss.core.tables import ScheduleTable
-from shiftboss.core.wire.entry import Entry
+from shiftboss.core.wire import entry as wire_entry
 from shiftboss.core.wire.manifest import read_manifest
 from shiftboss.core.wire.values import WireError
 from shiftboss.host.machine import Machine
@@ -96,7 +96,7 @@ def _facts_of(machine: Machine, project: Project, paths: Iterable[str]) -> dict[
     return {path: facts for path, facts in seen if facts is not None}
 
 
-def _written(machine: Machine, site: Site, name: str) -> Iterator[Entry]:
+def _written(machine: Machine, site: Site, name: str) -> Iterator[wire_entry.Entry]:
     """Yield what keeper and launcher go by when they start the units of a project."""
     orders = (f"{directory}/{name}.json" for directory in orders_directories(site))
     for path in (manifest_path(site, name), *orders):

@@ -30,6 +30,14 @@ def was_rewritten(machine: Machine, site: Site, schedule: Schedule, since: float
 
 def spooled_runs(machine: Machine, site: Site, schedule: Schedule) -> tuple[SpooledRun, ...]:
     """Return the occurrences that are remembered, oldest first; raises HostError if only root may read them."""
+    found = _read(machine, site, schedule)
+    if all(run.outcome != "unknown" for run in found):
+        return found
+    # its launcher may have told the end and ended between the look at its lines and that at itself
+    return _read(machine, site, schedule)
+
+
+def _read(machine: Machine, site: Site, schedule: Schedule) -> tuple[SpooledRun, ...]:
     from shiftboss.core.spool import read_spool  # not every status has such a schedule
 
     path = f"{spool_directory(site)}/{schedule.project.name}/{schedule.name}"

@@ -49,9 +49,9 @@ class Cron:
         path = self.made.top / "orders" / f"{name}.paused"
         path.write_text(paused_text(name, {unit: who} if who else {}))
 
-    def start(self, asked: str = "") -> "subprocess.Popen[bytes]":
+    def start(self, asked: str = "", before: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
         """Start it as cron does, or as `shiftboss run` does for a user."""
-        *command, _ = self.made.command()
+        *command, _ = self.made.command(before=before)
         command += ["--run", str(self.spool), *(["--asked", asked] if asked else [])]
         command += [f"{self.made.mine.name}/{UNIT}"]
         self.started.append(

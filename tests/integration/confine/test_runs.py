@@ -67,6 +67,24 @@ def test_tasks_that_fail_inside_a_good_run_are_named(cron: Cron) -> None:
     assert "shop:bill" in row.reason
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "  2026-11-28 00:00:00 Running ['artisan' shop:bill] .... 35ms FAIL",
+        "  2026-11-28 00:00:00 Running ['artisan' shop:bill]\ncannot reach the bank\n .... 35ms FAIL",
+        "Scheduled command ['artisan' shop:bill] failed with exit code [3].",
+    ],
+)
+def test_tasks_that_fail_before_much_other_output_are_named_too(cron: Cron, failure: str) -> None:
+    """A scheduler with many tasks at the full hour, or one whose failures come with long stack traces."""
+    others = "for n in $(seq 300); do echo \"  2026-11-28 00:00:01 Running ['artisan' shop:other$n] ...... 12ms DONE\"; done"
+    cron.order("/bin/sh", "-c", f'echo "$1"; {others}', "sh", failure, keep=1)
+    cron.run()
+    row = cron.rows(inside=True)[-1]
+    assert row.outcome == "failed"
+    assert row.reason.startswith("task failed inside: shop:bill")
+
+
 def test_a_second_run_is_skipped_while_the_first_lives(cron: Cron) -> None:
     cron.order(*SLEEP)
     first = cron.start()
@@ -127,6 +145,11 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(cron: Cron) -> No
     row = cron.run()
     assert (row.outcome, row.reason) == ("timed_out", "it ran longer than 1 s")
     assert not cron.programs("sleep")
+
+
+def test_a_time_limit_may_be_longer_than_poll_can_wait_at_once(cron: Cron) -> None:
+    cron.order("/bin/true", timeout=366 * 86_400)
+    assert cron.run().outcome == "ran"
 
 
 def test_what_does_not_listen_is_killed(cron: Cron) -> None:
@@ -311,3 +334,32 @@ def test_the_spool_stays_small_and_counts_on(cron: Cron) -> None:
     assert path.stat().st_size < 2000
     assert path.with_name(f"{UNIT}.1").stat().st_size > 1_000_000
     assert cron.run().run == 3
+
+
+ON_A_SMALL_DISK = """
+spool="$1" file="$2"; shift 2
+mount -t tmpfs -o size=64k,mode=700 tmpfs "$spool"
+"$@"
+head -c $((4096 - $(stat --format %s "$file") % 4096)) /dev/zero | tr '\\0' '\\n' >> "$file"
+cat /dev/zero > "$spool/filler" 2> /dev/null
+"$@"
+echo "status $?"
+rm "$spool/filler"
+"$@"
+cat "$file"
+"""
+
+
+def test_a_full_disk_below_the_spool_keeps_nothing_from_running(cron: Cron) -> None:
+    """It may be the very job that makes room; cron gets the reason, and the history goes on when there is room."""
+    cron.order("/bin/sh", "-c", "echo it ran")
+    cron.spool.mkdir()
+    file = cron.spool / cron.made.mine.name / UNIT
+    before = ("unshare", "--mount", "--propagation", "private", "sh", "-c", ON_A_SMALL_DISK, "sh")
+    process = cron.start(before=(*before, str(cron.spool), str(file)))
+    out = process.communicate(timeout=DEADLINE)[0].decode()
+    assert cron.log.read_text().count("it ran") == 3, out
+    assert "cannot write down what becomes of it: [Errno 28] No space left on device\nstatus 125\n" in out
+    file.parent.mkdir(parents=True)
+    file.write_text(out.partition("status 125\n")[2])
+    assert [(row.run, row.outcome) for row in cron.rows()] == [(1, "ran"), (2, "ran")]

@@ -102,6 +102,32 @@ def test_followers_see_which_process_wrote_and_only_their_entry(tmp_path: Path) 
     scene(play, tmp_path)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("is_logged", [True, False])
+def test_a_follower_gets_a_last_line_without_its_newline(
+    tmp_path: Path, others: int, is_logged: bool
+) -> None:
+    """An error message of a program that ends is the one line that must not be missing."""
+
+    async def play(here: World) -> None:
+        here.capture.reload({ENTRY: (str(here.path) if is_logged else "", LogLimits())})
+        ends = []
+        for number in range(1 + others):
+            read, write = os.pipe()
+            path = str(here.path) if is_logged else ""
+            here.capture.attach(ENTRY, number + 1, 1, read, path, LogLimits())
+            ends.append(write)
+        follower = here.capture.subscribe(ENTRY)
+        await here.capture.tail(ENTRY, 1)
+        write_all(ends[0], b"whole\nno space")
+        os.close(ends[0])
+        assert [line.text for line in await take(follower, 2)] == ["whole", "no space"]
+        for end in ends[1:]:
+            os.close(end)
+
+    scene(play, tmp_path)
+
+
 def test_a_follower_of_nothing_ends_at_once(tmp_path: Path) -> None:
     async def play(here: World) -> None:
         assert [line async for line in here.capture.subscribe("shop/unknown", 5)] == []

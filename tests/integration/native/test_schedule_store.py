@@ -165,3 +165,13 @@ def test_schedules_go_on_after_the_latest_of_their_history_was_torn(share: float
         )
         numbers = [row.number for row in rig.occurrences()]
         assert len(numbers) == len(set(numbers))
+
+
+def test_what_has_ended_since_a_time_is_newer_though_it_was_due_before(path: str) -> None:
+    """A backup of three hours that fails at their end is news of the last hour; it was not due in that hour."""
+    base = Database(path)
+    long, short = NOW - 10_800, NOW - 7_200
+    save(base, [ended(1, long)._replace(ended=NOW - 60.0), ended(3, short)._replace(ended=short + 1.0)])
+    since = ALL._replace(since=NOW - 3600)
+    assert [row.number for row, _ in base.occurrences(since)] == [1]
+    assert base.occurrences(since._replace(until=NOW)) == []

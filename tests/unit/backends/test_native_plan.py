@@ -584,3 +584,18 @@ def test_a_project_that_the_keeper_could_not_read_is_refused_before_anything_is_
     with pytest.raises(UserError, match=r"cannot run 50 units of shop: .* larger than 4 MiB"):
         render(project, entries)
     assert render(project, entries[:10])
+
+
+def test_a_schedule_that_follows_one_of_cron_is_refused_for_it_would_never_run() -> None:
+    shop = native_shop()
+    backup = '[schedules.backup]\ncron = "0 2 * * *"\ncommand = "php artisan x"\n'
+    upload = '[schedules.upload]\nafter = "backup"\ncommand = "php artisan x"\nbackend = "native"\n'
+    project = '[project]\nuser = "shop_user"\n'
+    shop.write_project(f"{project}{backup}{upload}")
+
+    with pytest.raises(UserError, match="cannot schedule shop/upload after shop/backup: that one is not"):
+        shop.apply()
+
+    shop.write_project(f'{project}{backup}backend = "native"\n{upload}')
+    shop.apply()
+    assert {"shop/backup", "shop/upload"} <= states(shop).keys()

@@ -80,6 +80,7 @@ class World:
     rows: dict[tuple[str, int], Row] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     disk_is_full: bool = False
+    is_container: bool = False
     keeper: int = 1
     boot: int = 1
     life: int = 0
@@ -102,7 +103,8 @@ class World:
         """Load what is on disk, hear what the keeper holds, go on."""
         assert self.agenda is None
         self.life += 1
-        self.agenda = Agenda(keeper=f"keeper {self.keeper}", boot=f"boot {self.boot}")
+        keeper = f"keeper {self.keeper}"
+        self.agenda = Agenda(keeper=keeper, boot=keeper if self.is_container else f"boot {self.boot}")
         unfinished = [row for row in self.rows.values() if row.outcome is None]
         self.agenda.load(self.terms.values(), self.marks.values(), unfinished, self.limits, self.now())
         for (address, lane, run), held in sorted(self.runs.items()):

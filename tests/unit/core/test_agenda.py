@@ -1,17 +1,21 @@
 """What the agenda makes of the disk, the keeper and other engines: claims, restarts, reloads, full disks."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 from schedule_world import World
 
 from shiftboss.core.agenda import Agenda
 from shiftboss.core.agenda_ledger import Ledger
 from shiftboss.core.agenda_values import Asked, Close, Limits, Mark, Save, Tick, WakeAt
+from shiftboss.core.backoff import Backoff
 from shiftboss.core.clock_gap import Moment
+from shiftboss.core.cron import parse
 from shiftboss.core.occurrence import Row
 from shiftboss.core.run_policy import Policy
 from shiftboss.core.schedule_policy import Terms
 from shiftboss.core.schedule_values import Begin, Paused, RunNow
-from shiftboss.core.timing import BootTiming, EveryTiming, Timing
+from shiftboss.core.timing import AfterTiming, BootTiming, EveryTiming, Timing, cron_timing, timing_text
 
 START = 1_800_000_000.0
 
@@ -168,6 +172,34 @@ def test_what_waits_for_room_is_still_there_after_a_restart() -> None:
     assert [s.address for s in made.starts] == ["p/a", "p/b"]
 
 
+def test_what_waits_for_a_run_that_outlives_the_engine_goes_on_waiting() -> None:
+    made = world(overlap="queue")
+    made.pass_time(121)
+    made.kill_engine()
+    made.stand_still(600)
+    made.start_engine()
+    made.pass_time(1)
+    assert outcomes(made)[:2] == ["running", "waiting"], "the run that it waits for lives"
+    made.end_run(made.alive()[0])
+    made.settle()
+    assert outcomes(made)[:2] == ["ran", "running"]
+
+
+def test_a_retry_waits_as_long_if_the_engine_is_another_one_meanwhile() -> None:
+    made = world(EveryTiming(86_400), retries=1, backoff=Backoff(first_seconds=1000, cap_seconds=1000))
+    made.pass_time(16 * 3600)  # to midnight
+    made.end_run(made.alive()[0], ok=False)
+    made.settle()
+    failed = made.wall
+    made.kill_engine()
+    made.stand_still(20)
+    made.start_engine()
+    made.pass_time(1100)
+    _, second = made.starts
+    assert second.attempt == 2
+    assert 500 <= second.wall - failed <= 1000, "half of the delay may be taken away"
+
+
 # ---- the disk
 
 
@@ -230,6 +262,45 @@ def test_a_removed_schedule_ends_with_its_last_run_and_its_numbers_go_on() -> No
     assert outcomes(made) == ["ran", "running"]
 
 
+@pytest.mark.parametrize("every", [60, 30])
+def test_a_schedule_that_the_engine_could_not_read_at_its_start_is_still_paused_when_that_is_mended(
+    every: int,
+) -> None:
+    made = world()
+    made.tell(Asked("p/a", Paused("ann")))
+    made.settle()
+    made.kill_engine()
+    made.terms.clear()
+    made.start_engine()
+    made.pass_time(150)
+    made.terms["p/a"] = Terms("p/a", EveryTiming(every))
+    made.reload()
+    made.pass_time(60)
+    assert set(outcomes(made)) == {"skipped"}
+    assert not made.starts
+
+
+@pytest.mark.parametrize("overlap", ["queue", "allow"])
+def test_a_removed_schedule_does_not_follow_another_one_any_more(overlap: str) -> None:
+    policy = Policy(overlap=overlap)  # type: ignore[arg-type]
+    follower = Terms("p/b", AfterTiming("p/a"), policy)
+    made = World({"p/a": Terms("p/a", EveryTiming(60)), "p/b": follower}, wall=START + 0.5)
+    made.start_engine()
+    made.pass_time(60)
+    made.end_run(made.alive("p/a")[0])
+    made.pass_time(60)
+    assert made.alive("p/b"), "it runs, and so it is still there when it is removed"
+    del made.terms["p/b"]
+    made.reload()
+    made.end_run(made.alive("p/a")[0])
+    made.settle()
+    made.end_run(made.alive("p/b")[0])
+    made.settle()
+    assert len([start for start in made.starts if start.address == "p/b"]) == 1
+    assert made.agenda
+    assert made.agenda.track("p/b") is None
+
+
 def test_times_that_were_changed_while_nothing_ran_are_told() -> None:
     made = world()
     made.pass_time(10)
@@ -243,6 +314,28 @@ def test_times_that_were_changed_while_nothing_ran_are_told() -> None:
     (row,) = rows(made)
     assert row.outcome == "missed"
     assert "its times were changed from every 60 seconds" in row.reason
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        cron_timing(parse("30 2 * * *"), ZoneInfo("Europe/Riga")),
+        cron_timing(parse("30 2 * * *"), ZoneInfo("Europe/Riga"), "skip"),
+        EveryTiming(86_400),
+        EveryTiming(7 * 86_400 + 5400),
+        AfterTiming("p/b"),
+        BootTiming(),
+    ],
+    ids=timing_text,
+)
+def test_nothing_is_told_as_missed_if_no_time_came_while_they_were_changed(before: Timing) -> None:
+    made = world(before)
+    made.kill_engine()
+    made.terms["p/a"] = Terms("p/a", EveryTiming(60))
+    made.stand_still(10)
+    made.start_engine()
+    made.pass_time(60)
+    assert outcomes(made) == ["running"]
 
 
 def test_a_removed_schedule_with_a_claim_is_resolved_too() -> None:
@@ -283,6 +376,28 @@ def test_reboot_is_once_per_boot() -> None:
         made.start_engine()
         made.settle()
     assert len(made.starts) == 1
+
+
+def test_in_a_container_the_start_of_the_keeper_is_the_boot_also_if_its_state_is_new() -> None:
+    """Most containers keep no state: each of their starts is the first one."""
+    made = World({"p/a": Terms("p/a", BootTiming())}, is_container=True, wall=START)
+    made.start_engine()
+    made.pass_time(1)
+    assert [s.cause for s in made.starts] == ["after the start of the machine"]
+    made.end_run(made.alive()[0])
+    made.settle()
+    made.kill_engine()
+    made.start_engine()
+    made.settle()
+    assert len(made.starts) == 1, "the same keeper"
+    made.terms["p/b"] = Terms("p/b", BootTiming())
+    made.reload()
+    made.settle()
+    assert len(made.starts) == 1, "it came later"
+    made.kill_keeper()
+    made.start_engine()
+    made.settle()
+    assert [s.address for s in made.starts] == ["p/a", "p/a", "p/b"]
 
 
 # ---- waking up

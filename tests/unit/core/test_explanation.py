@@ -51,6 +51,18 @@ def test_shifts_of_the_clock_that_matter_are_told() -> None:
     assert not [f for f in explain("30 12 * * *", "debian", RIGA, NOW, 1).lint if f.code.startswith("dst-")]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_hashed"),
+    [("H 2 * * *", True), ("0 H(1-5) * * *", True), ("H/15 * * * *", True), ("0 2 * MAR THU", False)],
+)
+def test_what_only_the_name_of_a_schedule_decides_is_not_told_as_if_it_were_known(
+    text: str, is_hashed: bool
+) -> None:
+    found = explain(text, "native", RIGA, NOW, 1)
+    assert found.valid
+    assert ["name of the schedule" in f.message for f in found.lint if f.code == "hash"] == [True] * is_hashed
+
+
 def test_no_times_are_no_error() -> None:
     assert explain("* * * * *", "native", RIGA, NOW, 0).next == ()
     assert explain("@reboot", "debian", RIGA, NOW, 3).next == ()

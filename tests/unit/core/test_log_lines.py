@@ -36,6 +36,26 @@ def test_since_is_read_as_people_write_it(text: str, moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
+    ("now", "text", "moment"),
+    [
+        (
+            "2027-03-28T01:15Z",
+            "30m",
+            "2027-03-28T00:45Z",
+        ),  # an hour of the clock on the wall was left out since
+        ("2027-03-28T01:15Z", "2h", "2027-03-27T23:15Z"),
+        ("2027-10-31T01:10Z", "1h", "2027-10-31T00:10Z"),  # 03:10 for the second time
+        ("2027-10-31T01:10Z", "03:30", "2027-10-31T00:30Z"),  # that was in the first of the two hours
+        ("2027-10-31T01:10Z", "03:05", "2027-10-31T01:05Z"),
+        ("2027-10-31T03:00Z", "03:05", "2027-10-31T01:05Z"),
+    ],
+)
+def test_since_counts_real_time_where_the_clock_on_the_wall_changes(now: str, text: str, moment: str) -> None:
+    found = parse_since(text, datetime.fromisoformat(now).astimezone(RIGA))
+    assert found.astimezone(UTC) == datetime.fromisoformat(moment)
+
+
+@pytest.mark.parametrize(
     "text", ["", "yesterday", "25:00", "10", "10w", "2026-13-01", "999999d", "-5m", "x" * 300]
 )
 def test_since_that_is_no_time_is_refused_with_examples(text: str) -> None:

@@ -281,6 +281,26 @@ def test_a_timeout_stops_the_run_then_kills_it() -> None:
     assert rows(made)[0].reason == "it ran longer than 20 s"
 
 
+def test_a_run_that_fails_after_the_clock_was_set_forward_did_not_take_too_long() -> None:
+    made = world(cron("0 9 * * *"), timeout_seconds=600)
+    made.pass_time(3_610)
+    made.set_clock(1800)
+    made.pass_time(5)
+    made.end_run(made.alive()[0], ok=False)
+    made.settle()
+    assert told(made) == [("failed", "exit status 1")]
+
+
+def test_what_replaces_a_run_does_not_wait_for_its_retry() -> None:
+    """The run has failed by its time limit when its successor is due already."""
+    backoff = Backoff(first_seconds=1000, cap_seconds=1000)
+    made = world(overlap="replace", timeout_seconds=59, stop_seconds=30, retries=1, backoff=backoff)
+    made.pass_time(121)
+    made.end_run(made.alive()[0], ok=False)
+    made.pass_time(1)
+    assert told(made) == [("failed", "overlap"), ("running", "")]
+
+
 def test_retries_wait_longer_each_time_and_the_last_failure_counts() -> None:
     made = world(cron("0 9 * * *"), retries=2, backoff=Backoff(first_seconds=10, cap_seconds=100))
     made.pass_time(3_601)
@@ -301,6 +321,19 @@ def test_only_if_decides(passes: bool) -> None:
     made.pass_time(61)
     assert told(made) == [("running", "")] if passes else [("skipped", "condition")]
     assert len(made.starts) == passes
+
+
+@pytest.mark.parametrize("cause", ["", "by ann"])
+def test_a_pause_that_comes_while_the_condition_is_asked_holds(cause: str) -> None:
+    """What was confirmed as paused does not start a moment later; what a person asked for does."""
+    made = world(only_if=True)
+    if cause:
+        made.tell(Asked("p/a", RunNow(cause)))
+    else:
+        made.stand_still(60)
+    made.tell(Asked("p/a", Paused("ann")))
+    made.settle()
+    assert told(made) == [("running", "") if cause else ("skipped", "paused by ann")]
 
 
 def test_a_run_that_takes_longer_than_expected_is_told_once() -> None:

@@ -22,6 +22,7 @@ from shiftboss.core.timing import (
     next_due,
     previous_due,
     shortest_seconds,
+    timing_of_text,
     timing_text,
 )
 
@@ -94,3 +95,24 @@ def test_what_has_no_clock_is_never_due_by_it(timing: Timing) -> None:
 def test_what_clock_changes_take_from_a_schedule_is_told(text: str, dst: str, told: list[str]) -> None:
     notes = left_out(cron(text, dst=dst), at(2026, 1, 1), at(2026, 12, 31))
     assert [note.kind for note in notes] == told
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        cron_timing(parse("30 2 * * 1-5"), RIGA),
+        cron_timing(parse("*/10 * * * * *"), RIGA, "skip"),
+        cron_timing(parse("H 2 * * *", "native", "shop/a"), RIGA),
+        *(EveryTiming(seconds) for seconds in (1, 90, 120, 3600, 5400, 86_400, 2 * 86_400 + 3 * 3600 + 4)),
+    ],
+    ids=timing_text,
+)
+def test_a_timing_is_read_from_its_text(timing: Timing) -> None:
+    assert timing_of_text(timing_text(timing), "shop/a") == timing
+
+
+@pytest.mark.parametrize(
+    "text", ["", "after shop/b", "@reboot", "by hand", "every now", "x (Y)", "0 2 * * * (Mars/Base)"]
+)
+def test_a_text_that_tells_no_times_is_no_timing(text: str) -> None:
+    assert timing_of_text(text, "shop/a") is None
