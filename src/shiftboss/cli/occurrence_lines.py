@@ -104,8 +104,8 @@ def _count(occurrence: Occurrence) -> str:
 
 
 def _took(occurrence: Occurrence) -> str:
-    if occurrence.began is None or occurrence.ended is None:
-        return ""
+    if occurrence.began is None or occurrence.ended is None or occurrence.ended < occurrence.began:
+        return ""  # not known, or the clock was set back meanwhile
     seconds = occurrence.ended - occurrence.began
     return f"{seconds:.2f} s" if seconds < 60 else duration(seconds)
 

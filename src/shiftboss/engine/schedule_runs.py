@@ -15,6 +15,7 @@ from shiftboss.engine.shell_port import Shell
 OnTold = Callable[[Entry, messages.Exited | messages.Gone, str, bool], None]
 Key = tuple[str, int]
 _TAIL_LINES, _TASK_LINES = 40, 3000
+_MOST_DETAILS = 1000  # while the disk is full
 _EXCERPT_LINES, _EXCERPT_CHARACTERS = 20, 2000
 
 
@@ -49,6 +50,10 @@ class Runs:
         """Return what is to be kept of runs that have ended since the last call."""
         found, self._details = self._details, []
         return found
+
+    def put_back(self, details: list[Detail]) -> None:
+        """Take back what could not be kept: it goes with the next call."""
+        self._details = [*details, *self._details][-_MOST_DETAILS:]
 
     def begin(
         self, entry: Entry, report: messages.Spawned, descriptor: int, began: float, cause: str

@@ -57,7 +57,7 @@ from shiftboss.core.wire import messages
 from shiftboss.core.wire.entry import Entry
 from shiftboss.engine.conditions import Conditions
 from shiftboss.engine.fleet import ghost
-from shiftboss.engine.occurrences import ScheduleMemory
+from shiftboss.engine.occurrences import Detail, ScheduleMemory
 from shiftboss.engine.schedule_runs import Runs
 from shiftboss.engine.shell_port import Shell
 
@@ -336,9 +336,12 @@ class Schedules:
                 self._told_rows.add((row.address, row.number))
                 self._tell(_event(row, self._shell.wall()))
             self.last[row.address] = row
-        self._shell.save(save, self._runs.details(), partial(self._saved, save, ended))
+        details = self._runs.details()
+        self._shell.save(save, details, partial(self._saved, save, ended, details))
 
-    def _saved(self, save: Save, ended: list[Row], words: str) -> None:
+    def _saved(self, save: Save, ended: list[Row], details: list[Detail], words: str) -> None:
+        if words:
+            self._runs.put_back(details)
         self._post(NotStored(save.batch, words) if words else Stored(save.batch))
         for row in ended:
             if not words:

@@ -304,14 +304,18 @@ def timed_report(found: EngineSchedule, times: str, timezone: str, zone: tzinfo)
 
 
 def _last_of(found: EngineSchedule, zone: tzinfo) -> LastRun:
-    began, ended = found.began, found.ended
-    duration = round(ended - began, 3) if began is not None and ended is not None else None
+    began, duration = found.began, _duration(found.began, found.ended)
     return LastRun(_iso(found.due, zone), _iso(began, zone), duration, found.exit_status, found.outcome)
 
 
 def _last_spooled(run: SpooledRun, zone: tzinfo) -> LastRun:
-    duration = round(run.ended - run.began, 3) if run.began is not None and run.ended is not None else None
+    duration = _duration(run.began, run.ended)
     return LastRun(_iso(run.due, zone), _iso(run.began, zone), duration, run.exit_status, run.outcome)
+
+
+def _duration(began: float | None, ended: float | None) -> float | None:
+    """Return how many seconds lie between, None where that is not known: the clock may have been set back."""
+    return round(ended - began, 3) if began is not None and ended is not None and ended >= began else None
 
 
 def _iso(moment: float | None, zone: tzinfo) -> str | None:

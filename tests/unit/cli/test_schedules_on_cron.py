@@ -320,3 +320,13 @@ def test_a_run_that_ends_while_its_history_is_read_is_not_unknown(shop: Shop, sh
     shop.machine.processes.others = EndingNow(lambda: remember(shop, start, end))
     _, out, _ = sh("history", "shop/backup")
     assert "shop/backup  ran" in out
+
+
+def test_how_long_a_run_took_is_not_told_if_the_clock_was_set_back_meanwhile(shop: Shop, sh: Run) -> None:
+    due = at(shop, 1)
+    remember(shop, *ran_at(due, ended=due.timestamp() - 3600))
+    _, out, _ = sh("why", "shop/backup")
+    assert "it ran well" in out
+    assert "took" not in out
+    told = json.loads(sh("status", "--json")[1])["projects"][0]["schedules"]
+    assert next(each for each in told if each["name"] == "backup")["last"]["duration_seconds"] is None
