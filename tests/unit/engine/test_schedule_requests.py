@@ -10,6 +10,7 @@ from fake_shell import FakeShell
 from shiftboss.api import calls
 from shiftboss.core.agenda_values import Incoming, Save, Tick
 from shiftboss.core.schedule_entry import SCHEDULE, Options, Times
+from shiftboss.core.wire import messages
 from shiftboss.core.wire.entry import Entry, Policy
 from shiftboss.engine.occurrences import Detail, ScheduleMemory
 from shiftboss.engine.schedule_requests import ScheduleRequests
@@ -53,11 +54,11 @@ def test_what_is_kept_of_a_run_that_ended_on_a_full_disk_is_written_when_there_i
             schedules.take(posted.popleft())
 
     settle(1.1)
-    [spawn] = [sent for sent in shell.sent if isinstance(sent, wire.Spawn)]
-    schedules.report(wire.Spawned(*spawn, 7, 1.1, "/", ""))
+    [spawn] = [sent for sent in shell.sent if isinstance(sent, messages.Spawn)]
+    schedules.report(messages.Spawned(*spawn, 7, 1.1, "/", ""))
     settle(1.2)
     shell.is_full, shell.log_lines = True, ["no space left"]
-    schedules.report(wire.Exited(*spawn, wire.Exit(3, 1.3, "", False, 0.0, 0.0, 4096), gone=True))
+    schedules.report(messages.Exited(*spawn, messages.Exit(3, 1.3, "", False, 0.0, 0.0, 4096), gone=True))
     settle(1.4)
     shell.is_full = False
     settle(20.0)
