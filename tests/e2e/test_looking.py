@@ -136,6 +136,27 @@ def test_logs_are_shown_with_the_unit_since_a_time_and_as_many_as_wished(
 
 
 @on_both
+def test_logs_reach_back_into_what_was_rotated(server: Server, project: TestProject) -> None:
+    project.logs.mkdir()
+    log = project.logs / "queue.log"
+    log.with_name("queue.log.2").write_text("[2026-01-01 10:00:00] oldest\n")
+    log.with_name("queue.log.1").write_text("[2026-01-02 10:00:00] older\n[2026-01-02 11:00:00] old\n")
+    log.write_text("[2026-01-03 10:00:00] new\n")
+    (project.logs / "mail.log").write_text("".join(f"{number}\n" for number in range(100)))
+    name = f"{project.name}/queue"
+
+    last = server.ok("logs", name, "-n", "2").stdout.splitlines()
+    since = server.ok("logs", name, "--since", "2026-01-02T10:30").stdout.splitlines()
+    every = server.ok("logs", name, "--since", "2025-01-01").stdout.splitlines()
+    timeless = server.ok("logs", f"{project.name}/mail", "--since", "10m", "-n", "2").stdout
+
+    assert [line.split()[-1] for line in last] == ["old", "new"]
+    assert [line.split()[-1] for line in since] == ["old", "new"]
+    assert [line.split()[-1] for line in every] == ["oldest", "older", "old", "new"]
+    assert timeless == "98\n99\n", "as with -n"
+
+
+@on_both
 def test_logs_are_followed_through_a_rotation(server: Server, project: TestProject) -> None:
     project.logs.mkdir()
     logs = {name: project.logs / f"{name}.log" for name in ("queue", "mail")}

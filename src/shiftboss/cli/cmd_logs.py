@@ -1,5 +1,6 @@
 """The command `shiftboss logs`."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,15 @@ import click
 from shiftboss.cli.log_print import Printer
 from shiftboss.cli.session import Session, open_session
 from shiftboss.cli.targets import complete_target, units_of
-from shiftboss.core.errors import UserError
-from shiftboss.core.log_lines import lines_since, parse_since
+from shiftboss.core.errors import HostError, UserError
+from shiftboss.core.log_lines import last_of, lines_since, parse_since
 from shiftboss.core.run_log import output_of
 from shiftboss.setup.following import CHUNK, FollowedFile
 
 _TAIL_BYTES = 4 * 1024 * 1024
 _RUN_BYTES = 64 * 1024 * 1024
 _POLL_SECONDS = 0.2
+_MOST_LINES = sys.maxsize
 
 
 @click.command("logs", epilog="shiftboss logs myapp -f")
@@ -53,19 +55,12 @@ def command(
     printer = Printer([log.address for log in logs])
     files = [(log, FollowedFile(log.path) if follow else None) for log in logs]
     for log, file in files:
-        for line in _last_lines(session, _so_far(session, log, file), lines, since):
+        for line in _last_lines(session, log, file, lines, since):
             printer.print(log.address, line)
     while follow:
         full = [log for log, file in files if file and _show_new(printer, log, file)]
         if not full:
             session.machine.clock.sleep(_POLL_SECONDS)
-
-
-def _so_far(session: Session, log: "_Log", file: FollowedFile | None) -> list[str]:
-    """Return the end of a log. Of one that is followed whole lines only: the rest of the last one is yet to come."""
-    if file:
-        return log.whole_lines(file.before(_TAIL_BYTES))
-    return _lines(session.machine.files.tail(log.path, _TAIL_BYTES))
 
 
 def _show_new(printer: Printer, log: "_Log", file: FollowedFile) -> bool:
@@ -132,7 +127,29 @@ def _logs(session: Session, targets: Sequence[str]) -> list[_Log]:
     return [_Log(unit.log_path, unit.address) for unit in units.values()]
 
 
-def _last_lines(session: Session, lines: Sequence[str], count: int, since: str | None) -> Sequence[str]:
+def _last_lines(
+    session: Session, log: _Log, file: FollowedFile | None, count: int, since: str | None
+) -> Sequence[str]:
+    """Return the end of a log. Of one that is followed whole lines only: the rest of the last one is yet to come."""
+    data = file.before(_TAIL_BYTES) if file else session.machine.files.tail(log.path, _TAIL_BYTES)
+    data = _with_backups(session, log.path, data, _MOST_LINES if since else count)
+    lines = log.whole_lines(data) if file else _lines(data)
     if since:
-        return lines_since(lines, parse_since(since, session.machine.clock.now()))
-    return lines[-count:] if count else ()
+        return lines_since(lines, parse_since(since, session.machine.clock.now()), count)
+    return last_of(lines, count)
+
+
+def _with_backups(session: Session, path: str, data: bytes, lines: int) -> bytes:
+    """Return the end of a log with that of its backups before it, until there are so many lines or 4 MiB."""
+    for number in itertools.count(1):
+        room = _TAIL_BYTES - len(data)
+        if room <= 0 or data.count(b"\n") >= lines:
+            break
+        try:
+            older = session.machine.files.tail(f"{path}.{number}", room)
+        except HostError:  # not one of ours
+            break
+        if not older:
+            break
+        data = older + data
+    return data

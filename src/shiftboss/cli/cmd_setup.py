@@ -39,7 +39,7 @@ def count(ctx: click.Context, _: click.Parameter, value: str | None) -> int | No
     if not (value.isascii() and value.isdigit()) or not 1 <= int(value[:6]) <= 1000 or len(value) > 6:
         raise UserError(
             f"{value[:20]!r} is not a number of processes",
-            hint="Use a whole number from 1 to 1000, such as --workers 2.",
+            hint="Use a whole number from 1 to 1000. To run none for now: shiftboss stop PROJECT/WORKER",
         )
     return int(value)
 

@@ -151,7 +151,7 @@ def logs(session: Session, targets: Sequence[str], lines: int, since: str | None
         for log in client.logs(*addresses, lines=count).logs:
             if log.trouble:
                 session.console.warn(f"{log.target}: {log.trouble}")
-            for line in lines_since(log.lines, after) if after else log.lines:
+            for line in lines_since(log.lines, after, lines) if after else log.lines:
                 printer.print(log.target, line)
         if follow:
             _follow(session, client, printer, addresses, 0)

@@ -99,7 +99,7 @@ def run(program: Program, streams: Streams, parent: int, journal_line: bytes) ->
 
     `parent` is the pid of the process that forked: without it nobody would know of this one, and it does not start.
     """
-    step = "signals"
+    step, command = "signals", program.argv[0]
     try:
         # first of all: a signal for this child must not run a handler of the process that forked it
         restore_signals(program.restored)
@@ -121,7 +121,6 @@ def run(program: Program, streams: Streams, parent: int, journal_line: bytes) ->
         step = "env_file"
         environment = _environment(program)
         step = "command"
-        command = program.argv[0]
         if "/" not in command:
             command = find_command(command, environment["PATH"])
         os.write(streams.result, b"\0".join((b"", b"0", release, *notes, b"\n")))
@@ -130,7 +129,7 @@ def run(program: Program, streams: Streams, parent: int, journal_line: bytes) ->
     except StepError as failed:
         _tell_failure(streams.result, failed)
     except OSError as error:
-        _tell_failure(streams.result, _explained(step, error, program))
+        _tell_failure(streams.result, _explained(step, error, program, command))
     except BaseException as error:  # noqa: BLE001 -- a child must end here whatever happens
         words = f"internal error before exec: {type(error).__name__}: {error}"[:1000]
         _tell_failure(streams.result, StepError("internal", 0, words))
@@ -201,11 +200,11 @@ def _tell_failure(result: int, failed: StepError) -> None:
     os.write(result, b"\0".join(os.fsencode(part) for part in parts))
 
 
-def _explained(step: str, error: OSError, program: Program) -> StepError:
+def _explained(step: str, error: OSError, program: Program, command: str) -> StepError:
     about = {
         "cgroup": program.cgroup or "the cgroups that bound it",
         "directory": program.directory,
         "env_file": program.env_file,
-        "command": program.argv[0],
+        "command": command,
     }
     return explain(step, error, program.user, about)

@@ -71,7 +71,8 @@ def take_lock(directory: str) -> int:
         raise CannotStartError(f"{directory} {error}") from None
     except OSError as error:
         raise CannotStartError(f"cannot lock {directory}: {error.strerror}") from None
-    write_file(f"{directory}/keeper.pid", f"{os.getpid()}\n")
+    with suppress(OSError):  # for people to read; a disk that is full stops no keeper
+        write_file(f"{directory}/keeper.pid", f"{os.getpid()}\n")
     return descriptor
 
 

@@ -58,14 +58,19 @@ def stamp(line: str, zone: tzinfo | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def lines_since(lines: Sequence[str], moment: datetime) -> Sequence[str]:
+def last_of(lines: Sequence[str], count: int) -> Sequence[str]:
+    """Return the last lines, at most `count`."""
+    return lines[-count:] if count else ()
+
+
+def lines_since(lines: Sequence[str], moment: datetime, timeless: int) -> Sequence[str]:
     """Return the lines from the first one that is not older; a line without a time belongs to the one before.
 
-    All of them if no line tells its time.
+    If no line tells its time, the last `timeless` of them.
     """
     stamps = [stamp(line, moment.tzinfo) for line in lines]
     if not any(stamps):
-        return lines
+        return last_of(lines, timeless)
     for number, found in enumerate(stamps):
         if found is not None and found >= moment:
             return lines[number:]

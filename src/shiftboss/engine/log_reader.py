@@ -144,8 +144,8 @@ class Audience:
         return bool(self._followers)
 
     def join(self, follower: Follower) -> None:
-        """Take another follower."""
-        self._followers.append(follower)
+        """Take another follower, in the place of those that have left: a silent log shows nothing that would."""
+        self._followers = [*(one for one in self._followers if not one.closed), follower]
 
     def show(self, stream: Stream, data: bytes) -> None:
         """Give the lines that `data` completes to those who follow its entry."""

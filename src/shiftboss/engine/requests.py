@@ -16,6 +16,7 @@ from shiftboss.engine.manifest import Difference
 from shiftboss.engine.settling import Settling, pids
 
 Reply = Callable[[Answer], None]
+Then = Callable[[], None]
 
 
 class Reloading(NamedTuple):
@@ -44,8 +45,9 @@ class Requests:
         before = pids(slots)
         for slot in slots:
             self._want(slot, "", lifecycle.Start())
-        self._asked("start", slots, request, who)
-        self._settle(slots, before, request.wait_seconds, reply)
+        answer = _Answer(reply)
+        self._asked("start", slots, request, who, answer.stored)
+        self._settle(slots, before, request.wait_seconds, answer.settled)
 
     def stop(self, request: Act, who: str, reply: Reply) -> None:
         """Have processes not run until somebody starts them, or until the next boot unless `keep`."""
@@ -53,8 +55,9 @@ class Requests:
         before = pids(slots)
         for slot in slots:
             self._want(slot, "keep" if request.keep else self._lives.boot, lifecycle.Stop())
-        self._asked("stop", slots, request, who)
-        self._settle(slots, before, request.wait_seconds, reply)
+        answer = _Answer(reply)
+        self._asked("stop", slots, request, who, answer.stored)
+        self._settle(slots, before, request.wait_seconds, answer.settled)
 
     def restart(self, request: Act, who: str, reply: Reply) -> None:
         """Have processes run anew."""
@@ -62,8 +65,9 @@ class Requests:
         before = pids(slots)
         for slot in slots:
             self._want(slot, "", lifecycle.Restart())
-        self._asked("restart", slots, request, who)
-        self._settle(slots, before, request.wait_seconds, reply)
+        answer = _Answer(reply)
+        self._asked("restart", slots, request, who, answer.stored)
+        self._settle(slots, before, request.wait_seconds, answer.settled)
 
     def scale(self, request: Scale, who: str, reply: Reply) -> None:
         """Run so many processes of a worker; those that stay are not touched."""
@@ -79,8 +83,10 @@ class Requests:
         unit.scale = None if request.processes == in_file else ScaleMemory(request.processes, in_file)
         self._lives.shell.remember_scale(unit.address, unit.scale)
         concerned = self._lives.resize(unit)
-        self._note("asked", unit.address, f"scale to {request.processes}", who)
-        self._settle(concerned, {}, request.wait_seconds, reply)
+        answer = _Answer(reply)
+        self._note("asked", unit.address, f"scale to {request.processes}", who, then=answer.stored)
+        self._lives.shell.flush()
+        self._settle(concerned, {}, request.wait_seconds, answer.settled)
 
     def reload(self, request: Reload, who: str, reply: Reply) -> None:
         """Have the manifest read again; the answer comes with it."""
@@ -140,16 +146,21 @@ class Requests:
         self._lives.apply(slot, event)
         self._lives.shell.remember(slot.key, slot.memory())
 
-    def _asked(self, verb: str, slots: list[Slot], request: Act, who: str) -> None:
-        """Tell each unit's history who asked; a single process is named."""
+    def _asked(self, verb: str, slots: list[Slot], request: Act, who: str, stored: Then) -> None:
+        """Tell each unit's history who asked, a single process is named; store that with the wishes, then `stored`."""
         named = {target for target in request.targets if ":" in target}
         notes = dict.fromkeys(
             (slot.unit.address, slot.number if slot.address in named else 0) for slot in slots
         )
         for address, number in notes:
-            self._note("asked", address, verb, who, number)
+            self._note("asked", address, verb, who, number, then=stored)
+        self._lives.shell.flush()
+        if not notes:
+            stored()
 
-    def _note(self, kind: str, target: str, words: str, who: str, process: int = 0) -> None:
+    def _note(
+        self, kind: str, target: str, words: str, who: str, process: int = 0, then: Then | None = None
+    ) -> None:
         event = Event(
             at=self._lives.shell.wall(),
             kind=kind,
@@ -159,13 +170,40 @@ class Requests:
             who=who or None,
             uid=self.uid,
         )
-        self._lives.shell.record(event)
+        self._lives.shell.record(event, then)
         self._lives.shell.publish(event)
 
     def _settle(
-        self, slots: list[Slot], before: dict[tuple[str, int], int | None], seconds: float, reply: Reply
+        self,
+        slots: list[Slot],
+        before: dict[tuple[str, int], int | None],
+        seconds: float,
+        done: Callable[[Changed], None],
     ) -> None:
-        Settling(self._lives.shell, slots, before, seconds, reply)
+        Settling(self._lives.shell, slots, before, seconds, done)
+
+
+class _Answer:
+    """Replies when all is settled and what was asked for is stored: a wish that was granted outlives the engine."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply, self._is_stored = reply, False
+        self._changed: Changed | None = None
+
+    def settled(self, changed: Changed) -> None:
+        """Note what became of the processes."""
+        self._changed = changed
+        self._go()
+
+    def stored(self) -> None:
+        """Note that the wishes are stored, or cannot be; once is enough."""
+        if not self._is_stored:
+            self._is_stored = True
+            self._go()
+
+    def _go(self) -> None:
+        if self._changed and self._is_stored:
+            self._reply(self._changed)
 
 
 def _tell_reloaded(difference: Difference, errors: dict[str, str], reply: Reply, changed: Changed) -> None:

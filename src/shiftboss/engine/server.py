@@ -24,7 +24,7 @@ MOST_CLIENTS = 200
 MOST_ORDINARY = 150  # of them: the others are kept for administrators
 _BACKLOG = 512
 _ACCEPTED_AT_ONCE = 16
-_MOST_AT_ONCE = 32  # requests of one client that are not answered yet
+_MOST_AT_ONCE = 32  # requests of one client that are not answered yet; streams that it has
 _STREAM_ROOM = 1024 * 1024  # bytes that a client who listens to events may be behind
 _REPLY_ROOM = 32 * 1024 * 1024
 
@@ -231,12 +231,14 @@ class Connection(asyncio.Protocol):
             case calls.Logs(follow=False):
                 self._run(request.id, self._answer(request.id, partial(dispatch.logs, arguments)))
             case calls.Logs():
+                self._refuse_more_streams()
                 self._follow(request.id, dispatch.followed(arguments, self.caller))
             case calls.Occurrences():
                 self._run(request.id, self._answer(request.id, partial(dispatch.occurrences, arguments)))
             case calls.RunLog():
                 self._run(request.id, self._answer(request.id, partial(dispatch.run_log, arguments)))
             case calls.Select() if request.call == "events":
+                self._refuse_more_streams()
                 dispatch.events(self, request.id, arguments)
             case _:
                 dispatch.post(self, request.id, request.call, arguments)
@@ -247,6 +249,11 @@ class Connection(asyncio.Protocol):
             return
         if not self.usage.may_change(asyncio.get_running_loop().time()):
             raise HostError("too many changes in a short time", hint="Wait a second between two of them.")
+
+    def _refuse_more_streams(self) -> None:
+        """Raise UserError if this client listens often enough: each event is made ready for each listener."""
+        if len(self.on_end) >= _MOST_AT_ONCE:
+            raise UserError("too many streams on one connection", hint="Hang up to end those that are there.")
 
     async def _answer(self, request_id: int, work: Callable[[], Coroutine[Any, Any, Answer]]) -> None:
         async with self.usage.searches if self.usage else contextlib.nullcontext():

@@ -18,7 +18,7 @@ def become(order: Order, address: Address) -> None:
 
     What the machine does not allow is told on stderr, one line each.
     """
-    step = "signals"
+    step, command = "signals", order.argv[0]
     try:
         restore_signals(_SIGNALS)  # some are Python's, and who started us may have ignored others
         step = "cgroup"
@@ -35,7 +35,6 @@ def become(order: Order, address: Address) -> None:
         step = "env_file"
         environment = variables_of()
         step = "command"
-        command = order.argv[0]
         if "/" not in command:
             command = find_command(command, environment["PATH"])
         _tell(address, notes)
@@ -43,7 +42,7 @@ def become(order: Order, address: Address) -> None:
         step = "exec"
         os.execve(command, order.argv, environment)  # noqa: S606 -- no shell is meant
     except OSError as error:
-        about = {"directory": order.directory, "env_file": order.env_file, "command": order.argv[0]}
+        about = {"directory": order.directory, "env_file": order.env_file, "command": command}
         raise explain(step, error, order.user, about | {"cgroup": f"a cgroup of {address.text}"}) from None
 
 

@@ -21,6 +21,8 @@ class FollowedFile:
         """Return the end of what is in the file before the first `read_new`, at most so many bytes; raises HostError."""
         try:
             with opened(self._path, _FLAGS) as descriptor:
+                if os.fstat(descriptor).st_ino != self._inode:  # rotated just now
+                    return b""
                 start = max(0, self._offset - most)
                 return os.pread(descriptor, self._offset - start, start)
         except FileNotFoundError:

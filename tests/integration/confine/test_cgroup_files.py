@@ -4,6 +4,8 @@ The kernel's files are stood in for by plain ones here, so that both versions ar
 kernel takes the values is in test_limits.py. About 1 s.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,27 @@ def test_without_cgroups_every_limit_is_missing() -> None:
 )
 def test_only_a_unit_of_systemd_is_taken_for_our_own_place(path: str, unit: str) -> None:
     assert limits._unit_of_systemd(path) == unit
+
+
+READ_ONLY = """
+grep -E ' cgroup2? ' /proc/mounts | cut -d' ' -f2 | while read -r place; do mount -o remount,bind,ro "$place"; done
+exec "$@"
+"""
+OPEN = """
+from shiftboss.confine import limits
+name = "shiftboss-read-only"
+tree = limits.open_tree(name)
+group = limits.prepare(tree, "app", "queue.1", ({"pids.max": "5"}, {"pids.max": "5"}), ({}, {}))
+print(tree, group.directories, group.missing)
+"""
+
+
+@pytest.mark.needs_root
+def test_cgroups_that_are_mounted_read_only_hold_nothing_and_stop_nobody() -> None:
+    """That is how a container of Docker has them."""
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "--"]
+    ended = subprocess.run(
+        [*inside, sys.executable, "-c", OPEN], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (ended.stdout, ended.stderr) == ("None [] ['pids']\n", "")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import weakref
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,24 @@ def test_a_follower_gets_a_last_line_without_its_newline(
 def test_a_follower_of_nothing_ends_at_once(tmp_path: Path) -> None:
     async def play(here: World) -> None:
         assert [line async for line in here.capture.subscribe("shop/unknown", 5)] == []
+
+    scene(play, tmp_path)
+
+
+def test_a_silent_log_does_not_keep_followers_that_have_left(tmp_path: Path) -> None:
+    async def play(here: World) -> None:
+        here.capture.reload({ENTRY: (str(here.path), LogLimits())})
+        left = []
+        for _ in range(5):
+            follower = here.capture.subscribe(ENTRY)
+            await here.capture.tail(ENTRY, 1)  # which comes after it
+            follower.close()
+            left.append(weakref.ref(follower))
+        last = here.capture.subscribe(ENTRY)
+        await here.capture.tail(ENTRY, 1)
+        del follower
+        await until(lambda: not any(gone() for gone in left), "their end")
+        last.close()
 
     scene(play, tmp_path)
 

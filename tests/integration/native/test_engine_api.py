@@ -102,6 +102,16 @@ def test_an_endless_line_is_cut_off(rig: EngineRig) -> None:
         assert client.file.readline() == b""
 
 
+def test_one_client_cannot_listen_without_end(rig: EngineRig) -> None:
+    with Raw(rig) as client:
+        client.say(b"".join(b'{"id": %d, "call": "events"}\n' % number for number in range(1, 101)))
+        answers = [client.hear() for _ in range(100)]
+        assert sum("reply" in answer for answer in answers) == 32
+        assert "too many streams" in str(answers[-1])
+        client.say(b'{"id": 7, "call": "ping"}\n')
+        assert client.hear() == {"id": 7, "reply": {}}
+
+
 def test_many_requests_in_one_write_and_one_request_in_many(rig: EngineRig) -> None:
     with Raw(rig) as client:
         client.say(b"".join(b'{"id": %d, "call": "version"}\n' % number for number in range(1, 301)))

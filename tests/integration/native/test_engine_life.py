@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -508,3 +509,31 @@ def test_status_history_and_events_tell_every_kind_of_end_in_the_same_words() ->
             client.stop("app/stopped", wait_seconds=10)
         [stopped] = [e for e in rig.history("exit") if e.target == "app/stopped"]
         assert (stopped.code, stopped.outcome, stopped.reason) == (-15, "stopped", "stopped (SIGTERM)")
+
+
+def test_a_stop_that_was_answered_outlives_the_engine() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker(processes=2))
+        rig.until_running(2)
+        for process in (1, 2):
+            with rig.client() as client:
+                client.stop(f"app/queue:{process}")
+                old = rig.kill_engine()
+            rig.next_engine(old)
+        rig.until_states("STOPPED", "STOPPED")
+        assert [process.wish for process in rig.processes()] == ["down", "down"]
+
+
+def test_a_wish_to_keep_what_is_stopped_already_is_stored_at_once() -> None:
+    with engine_rig() as rig:
+        rig.launch(rig.worker())
+        rig.until_running(1)
+        with rig.client() as client:
+            client.stop("app/queue", wait_seconds=10)
+            client.stop("app/queue", keep=True)
+            old = rig.kill_engine()
+        rig.next_engine(old)
+        with contextlib.closing(
+            sqlite3.connect(f"file:{rig.engine_state}/engine.db?mode=ro", uri=True)
+        ) as database:
+            assert database.execute("SELECT down FROM process").fetchall() == [("keep",)]

@@ -200,6 +200,17 @@ def test_keeper_whose_own_user_is_out_of_processes_is_step_fork_and_nothing_brea
         assert engine.spawn(process=failed[0].process, run=2)
 
 
+def test_a_run_directory_without_room_stops_no_keeper_and_no_worker() -> None:
+    with rig() as made:
+        for name in ("keeper.pid~", "started~"):
+            (made.run / name).symlink_to("/dev/full")
+        made.write(made.entry("sleep", "1000"))
+        engine = made.start().synced()
+        spawned, _ = engine.spawn()
+        assert lives(spawned.pid)
+        engine.end("app/worker", 1, 1)
+
+
 def test_keeper_out_of_descriptors_is_step_pipe_and_recovers() -> None:
     with rig() as made:
         made.write(made.entry("sleep", "1000", processes_max=100))

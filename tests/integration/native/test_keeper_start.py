@@ -201,6 +201,12 @@ FAILURES = {
         errno.EACCES,
         "cannot run /etc/passwd: it is no file that this user may execute",
     ),
+    "no interpreter of what PATH finds": (
+        {"argv": ("script",), "path": ".", "script": "#!/no/such/interpreter\n"},
+        "exec",
+        errno.ENOENT,
+        "cannot run ./script: its interpreter (the #! line) does not exist",
+    ),
     "no interpreter": (
         {"argv": ("./script",), "script": "#!/no/such/interpreter\n"},
         "exec",
@@ -235,7 +241,8 @@ def test_each_step_that_fails_is_the_reason(case: str) -> None:
             made.current.unlink()
         if "close" in how:
             made.current.parent.chmod(0o700)
-        made.write(made.entry(*argv, user="games", rlimits=how.get("rlimits", {})))
+        fields = {"path": how["path"]} if "path" in how else {}
+        made.write(made.entry(*argv, user="games", rlimits=how.get("rlimits", {}), **fields))
         engine = made.start().synced()
         engine.send(messages.Spawn("app/worker", 1, 1))
         failed = engine.expect(messages.SpawnFailed)

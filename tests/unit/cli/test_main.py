@@ -76,6 +76,7 @@ REFUSED = [
     (["cron", "shop", "backup"], 2, "shop has no schedule 'backup' yet: it needs times and a command", "0 2 * * *"),
     (["cron", "shop", "backup", "99 * * * *", "--", "php x"], 2, "cannot schedule shop/backup at '99 * * * *'", "explain"),
     (["cron", "shop", "backup", "0 0 30 2 *", "--", "php x"], 2, "never runs", "explain"),
+    (["scale", "shop/queue", "0"], 2, "'0' is not a number of processes", "shiftboss stop"),
     (["scale", "shop", "2"], 2, "shop is not a worker", "PROJECT/WORKER"),
     (["scale", "shop/queue:1", "2"], 2, "shop/queue:1 is not a worker", "PROJECT/WORKER"),
     (["scale", "shop/queue", "two"], 2, "'two' is not a number of processes", "1 to 1000"),

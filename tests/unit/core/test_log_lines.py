@@ -102,13 +102,14 @@ def test_lines_without_a_time_belong_to_the_one_before() -> None:
         "[2026-11-23 14:10:00] late",
     ]
 
-    assert lines_since(lines, NOW - timedelta(minutes=10)) == lines[3:]
-    assert lines_since(lines, NOW - timedelta(days=1)) == lines[1:]
-    assert lines_since(lines, NOW) == ()
+    assert lines_since(lines, NOW - timedelta(minutes=10), 1) == lines[3:]
+    assert lines_since(lines, NOW - timedelta(days=1), 1) == lines[1:]
+    assert lines_since(lines, NOW, 1) == ()
 
 
 def test_a_log_without_times_is_kept_whole() -> None:
-    assert lines_since(["a", "b"], NOW) == ["a", "b"]
+    assert lines_since(["a", "b", "c"], NOW, 2) == ["b", "c"]
+    assert lines_since(["a", "b"], NOW, 0) == ()
 
 
 def test_only_colours_reach_a_terminal() -> None:
