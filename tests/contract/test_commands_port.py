@@ -1,6 +1,8 @@
 """What the `Commands` and `Accounts` ports promise: looking programs up, running them to the end."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,30 @@ needs_root = pytest.mark.needs_root
 @pytest.fixture(params=["real", "memory"])
 def world(request: pytest.FixtureRequest, public_tmp: Path) -> World:
     return RealWorld(public_tmp) if request.param == "real" else FakeWorld()
+
+
+@needs_root
+def test_a_program_of_another_user_does_not_get_the_keys_of_our_session() -> None:
+    """The kernel lets every process of a session use its keys, also one of another user."""
+    account = f"Account('x', {STRANGER.uid}, {STRANGER.gid}, 'x', '/')"
+    code = f"""
+import ctypes, os
+from shiftboss.core.spec import Account
+from shiftboss.host.commands import RealCommands
+add, control = {{"x86_64": (248, 250)}}.get(os.uname().machine, (217, 219))
+call = ctypes.CDLL(None).syscall
+call(control, 1, None)  # a session of this test's own
+call(add, b"user", b"shiftboss-test", b"of root", ctypes.c_size_t(7), -3)
+keys = "cat", "/proc/keys"
+print(RealCommands().run(keys).stdout, "@@", RealCommands().run(keys, account={account}).stdout)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    ours, theirs = ended.stdout.split("@@")
+    assert "shiftboss-test" in ours or not os.path.exists("/proc/keys")
+    assert "shiftboss-test" not in theirs
+    assert ("_ses" in theirs) == ("_ses" in ours), "it has a session, and that is another one"
 
 
 def test_find_takes_the_first_executable_file_in_the_order_of_the_path(world: World) -> None:

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "core",
         "api",
         "confine.limits",
+        "confine.mounts",  # a program of a project leaves root's keys
         "confine.remains",  # what a stop left behind in them is ended
         "confine.usage",
     },

@@ -18,13 +18,20 @@ _SECRETS = frozenset(
 _WRITABLE = frozenset({"storage", "bootstrap", "var", "tmp", "log", "logs", "cache", "shared"})
 _NAMED = 3
 _STICKY = 0o1000
+_LENT = 0o6000
 
 
 def path_findings(tenant: Tenant, server: Server) -> tuple[Finding, ...]:
     """Return what is wrong with the paths of a project whose account exists."""
     if not tenant.known:
         return ()
-    return (*_secrets(tenant, server), *_directories(tenant), *_logs(tenant, server), *_code(tenant))
+    return (
+        *_secrets(tenant, server),
+        *_lent(tenant),
+        *_directories(tenant),
+        *_logs(tenant, server),
+        *_code(tenant),
+    )
 
 
 def is_secret(path: str) -> bool:
@@ -44,9 +51,18 @@ def _secrets(tenant: Tenant, server: Server) -> Iterator[Finding]:
             level, why = ("note", f"; only the mode of {shut} keeps them out") if shut else ("problem", "")
             yield Finding("note" if level == "note" else "problem", "env-open", project.name,
                           f"everybody may {verb} {path} (mode {facts.mode:04o}){why}",
-                          _closing(tenant, path, facts))  # fmt: skip
+                          _changing(tenant, path, facts, "o-rwx"))  # fmt: skip
         if facts.mode & 0o060 and facts.gid not in (project.account.gid, 0):
             yield _other_group(tenant, server, path, facts)
+
+
+def _lent(tenant: Tenant) -> Iterator[Finding]:
+    """Yield programs that lend the rights of their owner or group to whoever executes them."""
+    for path, facts in sorted(tenant.entries.items()):
+        if facts.type == "file" and facts.mode & _LENT and facts.mode & 0o111:
+            yield Finding("problem", "setuid", tenant.project.name,
+                          f"{path} gives the rights of its owner or group to whoever executes it (mode {facts.mode:04o})",
+                          _changing(tenant, path, facts, "ug-s"))  # fmt: skip
 
 
 def _other_group(tenant: Tenant, server: Server, path: str, facts: PathFacts) -> Finding:
@@ -62,14 +78,14 @@ def _other_group(tenant: Tenant, server: Server, path: str, facts: PathFacts) ->
     return Finding("problem", "env-group", tenant.project.name, words, mend)
 
 
-def _closing(tenant: Tenant, path: str, facts: PathFacts) -> str:
-    """Return the command that closes a secret to others; as root it passes over a link that was put there meanwhile."""
+def _changing(tenant: Tenant, path: str, facts: PathFacts, mode: str) -> str:
+    """Return the command that changes a file's mode; as root it passes over a link that was put there meanwhile."""
     if _may_lead_elsewhere(tenant, path, facts):
         return ""
     quoted = shlex.quote(path)
     if facts.uid == tenant.project.account.uid and facts.uid:
-        return _as_owner(tenant.project.account, facts, f"chmod o-rwx {quoted}")
-    return f"find {quoted} -maxdepth 0 -type f -exec chmod o-rwx {{}} +"
+        return _as_owner(tenant.project.account, facts, f"chmod {mode} {quoted}")
+    return f"find {quoted} -maxdepth 0 -type f -exec chmod {mode} {{}} +"
 
 
 def _may_lead_elsewhere(tenant: Tenant, path: str, facts: PathFacts) -> bool:

@@ -27,6 +27,7 @@ _ACCEPTED_AT_ONCE = 16
 _MOST_AT_ONCE = 32  # requests of one client that are not answered yet; streams that it has
 _STREAM_ROOM = 1024 * 1024  # bytes that a client who listens to events may be behind
 _REPLY_ROOM = 32 * 1024 * 1024
+_UNREAD_SECONDS = 30.0  # for a user who is no administrator to read what was searched
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(calls.Request).decode
@@ -256,8 +257,20 @@ class Connection(asyncio.Protocol):
             raise UserError("too many streams on one connection", hint="Hang up to end those that are there.")
 
     async def _answer(self, request_id: int, work: Callable[[], Coroutine[Any, Any, Answer]]) -> None:
-        async with self.usage.searches if self.usage else contextlib.nullcontext():
+        if not self.usage:
             self.reply(request_id, await work())
+            return
+        async with self.usage.searches:
+            self.reply(request_id, await work())
+            await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Wait until most of what was sent is read: until then it takes memory, of which a user has no more than this."""
+        try:
+            async with asyncio.timeout(_UNREAD_SECONDS):
+                await self.ready()
+        except TimeoutError:
+            self._transport.abort()
 
     def _follow(self, request_id: int, streams: list[AsyncIterator[calls.LogLines]]) -> None:
         if self.usage:

@@ -21,6 +21,7 @@ def become(order: Order, address: Address) -> None:
     step, command = "signals", order.argv[0]
     try:
         restore_signals(_SIGNALS)  # some are Python's, and who started us may have ignored others
+        _leave_terminal()
         step = "cgroup"
         notes: list[str] = []
         group = _enter_group(order, address, notes)
@@ -44,6 +45,22 @@ def become(order: Order, address: Address) -> None:
     except OSError as error:
         about = {"directory": order.directory, "env_file": order.env_file, "command": command}
         raise explain(step, error, order.user, about | {"cgroup": f"a cgroup of {address.text}"}) from None
+
+
+def _leave_terminal() -> None:
+    """Have no controlling terminal: who has root's can type into it (TIOCSTI, before Linux 6.2), as under `supervisord -n`."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # the usual: there is none
+        return
+    import fcntl
+    import termios
+
+    try:
+        if os.getsid(0) != os.getpid():  # whose leader we are is nobody else's, and to leave it would end us
+            fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    finally:
+        os.close(terminal)
 
 
 def _enter_group(order: Order, address: Address, notes: list[str]) -> limits.Group:

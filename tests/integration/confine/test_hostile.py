@@ -337,6 +337,27 @@ def test_the_program_gets_nothing_of_whoever_started_it(made: World) -> None:
     assert int(signals[1].split()[1], 16) & ~(3 << 31) == 1 << 12 | 1 << 24
 
 
+AT_A_TERMINAL = """
+import fcntl, os, subprocess, sys, termios
+os.setsid()
+ours, theirs = os.openpty()
+fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+"""
+SEES_IT = "import json, os\ntry:\n    print(os.open('/dev/tty', os.O_RDWR) > 2 and 'true')\nexcept OSError:\n    print('false')"
+
+
+def test_the_terminal_of_whoever_starts_it_is_not_its_own(made: World) -> None:
+    """A program that has root's terminal can type commands into it."""
+    before = (PYTHON, "-c", AT_A_TERMINAL)
+    direct = subprocess.run(
+        [*before, PYTHON, "-c", SEES_IT], capture_output=True, timeout=DEADLINE, check=True
+    )
+    assert json.loads(direct.stdout) is True
+    finished = made.run(made.confined(PYTHON, "-I", "-c", SEES_IT), before=before)
+    assert json.loads(finished.stdout) is False
+
+
 KEYS = """
 import ctypes, os, sys
 add, ask, control = {"x86_64": (248, 249, 250)}.get(os.uname().machine, (217, 218, 219))

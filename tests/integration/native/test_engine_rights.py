@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -386,6 +387,33 @@ def test_a_user_has_so_many_connections_and_root_still_gets_in(rig: EngineRig) -
             other.status()
         rig.client().close()
     until(lambda: "reply" in ping(rig, "viewer"), "room again")
+
+
+def test_a_user_who_reads_nothing_is_searched_nothing_more(rig: EngineRig) -> None:
+    """Large answers that nobody reads lie in the engine's memory: two of one user, however many connections ask."""
+    with (rig.logs / "queue.log").open("ab") as log:
+        log.write((b"\1" * 1000 + b"\n") * 3000)  # six times as long in JSON
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(connected(rig, "viewer")) for _ in range(6)]
+        for one in crowd:
+            one.socket.sendall(
+                b'{"id": 1, "call": "logs", "args": {"targets": ["app/queue"], "lines": 10000}}\n'
+            )
+        answered = until(lambda: len(found := with_answers(crowd)) >= 2 and found, "the first answers")
+        for one in answered[:2]:
+            assert len(one.hear()["reply"]["logs"][0]["lines"]) >= 3000
+        more = until(
+            lambda: len(found := with_answers([o for o in crowd if o not in answered])) >= 2 and found, "more"
+        )
+        assert (len(answered), len(more)) == (2, 2)
+        with client(rig, "operator") as other:
+            other.status()
+
+
+def with_answers(crowd: list[Raw]) -> list[Raw]:
+    """Return those for whom something lies ready."""
+    ready, _, _ = select.select([one.socket for one in crowd], [], [], 0)
+    return [one for one in crowd if one.socket in ready]
 
 
 def ping(rig: EngineRig, who: str) -> dict[str, Any]:

@@ -184,6 +184,15 @@ def test_what_is_usually_a_secret_is_found_by_its_name(name: str) -> None:
     assert codes(path_findings(replace(tenant, entries=entries), server())) == [("problem", "env-open")]
 
 
+@pytest.mark.parametrize(("mode", "uid"), [(0o4755, 0), (0o2755, 0), (0o4711, UID)])
+def test_a_program_that_lends_rights_is_a_problem(mode: int, uid: int) -> None:
+    tenant, path = tidy(), f"{ROOT}/shared/tool"
+    (found,) = path_findings(replace(tenant, entries={**tenant.entries, path: file(mode, uid)}), server())
+    assert (found.level, found.code) == ("problem", "setuid")
+    assert "chmod ug-s" in found.mend
+    assert found.mend.startswith("runuser -u shop_user" if uid else f"find {path} -maxdepth 0 -type f")
+
+
 def test_examples_and_links_are_no_secrets() -> None:
     link = PathFacts(UID, GID, 0o777, "link")
     tenant = open_root(tidy(_env=link, **{"_env.example": file(0o644), "_environment": file(0o644)}))
