@@ -188,13 +188,20 @@ def test_the_real_logrotate_is_respected_under_load(tmp_path: Path, how: str) ->
         if (
             how == "copytruncate"
         ):  # each rotation loses one piece, how long depends on how busy the machine is
-            gaps = sum(after != before + 1 for before, after in itertools.pairwise(found))
+            gaps = sum(after != before + 1 for before, after in itertools.pairwise([*found, 200_000]))
             assert gaps <= 2 * rotations  # a line that the truncation cut in two counts twice
-            assert found[-1] == 199_999
         else:
             assert found == list(range(200_000))
 
     scene(play, tmp_path)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what a log holds; nothing between its rename and its creation."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _me() -> str:
@@ -294,7 +301,7 @@ def test_a_reload_changes_limits_and_place_of_output_that_comes_already(tmp_path
         assert here.path.read_bytes() == b"one\n"
         here.capture.reload({ENTRY: (str(moved), LogLimits(max_bytes=4096, backups=1))})
         write_all(pipe, b"x" * 4095 + b"\n" + b"three\n")
-        await until(lambda: moved.read_bytes() == b"three\n", "the rotation")
+        await until(lambda: _bytes_of(moved) == b"three\n", "the rotation")
         assert len(here.capture.report()) == 1
         os.close(pipe)
 
