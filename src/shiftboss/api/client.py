@@ -29,6 +29,10 @@ class NotRunningError(HostError):
     """Nobody listens at the engine's socket."""
 
 
+class HungUpError(HostError):
+    """The engine ended in the middle: it is being stopped or started again. What was asked may be done or not."""
+
+
 class Line(msgspec.Struct):
     """One line of the engine; what `reply` and `item` hold is decoded by the call's own types."""
 
@@ -247,10 +251,7 @@ class Client:
         except OSError as error:
             raise _unreachable(self._path, error) from error
         if not chunk or len(self._buffer) > _LONGEST:
-            raise HostError(
-                f"the engine at {self._path} hung up",
-                hint="It is being stopped or started again: try again in a moment.",
-            )
+            raise _hung_up(self._path)
         return chunk
 
 
@@ -275,6 +276,12 @@ def _starting(run: str) -> str:
         return ""
 
 
+def _hung_up(path: str) -> HungUpError:
+    return HungUpError(
+        f"the engine at {path} hung up", hint="It is being stopped or started again: try again in a moment."
+    )
+
+
 def _unreachable(path: str, error: OSError) -> HostError:
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         if waits := _starting(os.path.dirname(path)):
@@ -288,5 +295,7 @@ def _unreachable(path: str, error: OSError) -> HostError:
         )
     if isinstance(error, TimeoutError):
         return HostError(f"the engine at {path} does not answer", hint="See its log.")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return _hung_up(path)
     words = (error.strerror or str(error)).lower()
     return HostError(f"cannot ask the engine at {path}: {words}", hint="Try again in a moment.")

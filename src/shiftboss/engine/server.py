@@ -42,16 +42,28 @@ class Server:
         self._clients: set[Connection] = set()
         self._usage: dict[int, Usage] = {}
         self._ordinary = 0
+        self._listening: asyncio.Server | None = None
 
-    async def listen(self, descriptor: int) -> asyncio.Server:
+    async def listen(self, descriptor: int) -> None:
         """Answer at a listening unix socket."""
         listening = socket.socket(fileno=descriptor)
         listening.setblocking(False)
         loop = asyncio.get_running_loop()
         # asyncio accepts as many at once as its backlog says: few, so that others have their turn in between
-        server = await loop.create_server(lambda: Connection(self), sock=listening, backlog=_ACCEPTED_AT_ONCE)
+        self._listening = await loop.create_server(
+            lambda: Connection(self), sock=listening, backlog=_ACCEPTED_AT_ONCE
+        )
         listening.listen(_BACKLOG)
-        return server
+
+    def let_nobody_in(self) -> None:
+        """Answer nobody who comes from now on: who connects waits for the next engine, if the keeper holds the socket."""
+        if self._listening:
+            self._listening.close()
+
+    def hang_up(self) -> None:
+        """End all connections once what was answered is sent; nothing is asked on them any more."""
+        for client in [*self._clients]:
+            client.hang_up()
 
     def admit(self, connection: "Connection", peer: socket.socket) -> tuple[Caller, str, Usage | None]:
         """Let a client in; return who it is, by name too, and what its user has in use (administrators: None).
@@ -126,10 +138,10 @@ class Connection(asyncio.Protocol):
             admitted = self._server.admit(self, transport.get_extra_info("socket"))
         except ShiftbossError as error:
             self.refuse(0, error)
-            self._over()
+            self.hang_up()
         except OSError as error:  # it is gone already
             log.debug("a client hung up at once: %s", error.strerror)
-            self._over()
+            self.hang_up()
         else:
             self.caller, self.who, self.usage = admitted
 
@@ -142,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
         if max(map(len, (rest, *lines))) > calls.MAX_REQUEST:
             self._fail(0, "user", f"a request is longer than {calls.MAX_REQUEST} bytes")
-            self._over()
+            self.hang_up()
 
     def pause_writing(self) -> None:  # noqa: D102
         self._may_write.clear()
@@ -339,7 +351,8 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write(_encode(response) + b"\n")
 
-    def _over(self) -> None:
+    def hang_up(self) -> None:
+        """End the connection once what was answered is sent."""
         self._is_over = True
         self._transport.close()
 

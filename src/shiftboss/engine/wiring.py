@@ -53,6 +53,7 @@ class Engine:
         self._store = Store(self._database, self._aio)
         self._capture = Capture(os.path.join(state, "takeover"))
         self._shell = RealShell(self._aio, self._capture, self._store, self._hub)
+        self._server: Server | None = None
 
     async def run(self) -> None:
         """Take over, serve, and end in order."""
@@ -62,7 +63,8 @@ class Engine:
         await first_of(self._shell.on_ready, self._shell.on_closing, self._shell.on_end)
         if self._shell.api and self._shell.on_ready.is_set():
             parts = (loop, self._shell, self._store, self._database, self._capture, self._hub)
-            await Server(Dispatch(*parts), callers).listen(self._shell.api[0])
+            self._server = Server(Dispatch(*parts), callers)
+            await self._server.listen(self._shell.api[0])
         gc.collect()
         gc.freeze()
         await self._wait_for_the_end()
@@ -118,9 +120,13 @@ class Engine:
         self._shell.on_end.set()
 
     async def _end(self) -> None:
+        if self._server:
+            self._server.let_nobody_in()
         await self._shell.settle(_END_SECONDS)
         await self._capture.close()
         await self._store.close()
+        if self._server:
+            self._server.hang_up()
 
 
 async def first_of(*events: asyncio.Event) -> None:

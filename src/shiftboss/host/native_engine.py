@@ -1,11 +1,14 @@
 """The `Engine` port: our own engine, asked over its socket."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from shiftboss.api import calls
-from shiftboss.api.client import Client, NotRunningError
+from shiftboss.api.client import Client, HungUpError, NotRunningError
 from shiftboss.api.facts import engine_process
 from shiftboss.core.facts import EngineFacts, EngineSchedule, EngineUnit
+
+T = TypeVar("T")
 
 
 class NativeEngine:
@@ -17,8 +20,7 @@ class NativeEngine:
     def facts(self, *, usage: bool = False) -> EngineFacts | None:
         """Return everything it runs; None if nobody listens."""
         try:
-            with Client(self._path) as client:
-                status = client.status(usage=usage)
+            status = self._look(lambda client: client.status(usage=usage))
         except NotRunningError:
             return None
         units = tuple(_unit(unit) for project in status.projects for unit in project.units)
@@ -27,10 +29,18 @@ class NativeEngine:
     def schedules(self) -> tuple[EngineSchedule, ...]:
         """Return its schedules; none if nobody listens."""
         try:
-            with Client(self._path) as client:
-                return tuple(map(_schedule, client.schedules().schedules))
+            return tuple(map(_schedule, self._look(lambda client: client.schedules()).schedules))
         except NotRunningError:
             return ()
+
+    def _look(self, ask: Callable[[Client], T]) -> T:
+        """Ask what changes nothing, once more if the engine ends meanwhile: another one takes over at once."""
+        try:
+            with Client(self._path) as client:
+                return ask(client)
+        except HungUpError:
+            with Client(self._path) as client:
+                return ask(client)
 
     def reload(self) -> Mapping[str, str]:
         """Have the manifest read again; return what is wrong with files of it, by their names."""
