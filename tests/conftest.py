@@ -21,6 +21,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+# files that take many minutes, mostly of waiting: begun first, they do not hold up the end of a parallel run
+_LONGEST = {"test_service.py", "test_five_minutes.py", "test_cron_scheduler.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that take longest first."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs root where we are not root."""
     if item.get_closest_marker("needs_root") and os.geteuid() != 0:
