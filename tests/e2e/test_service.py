@@ -23,7 +23,7 @@ from tests.e2e.systemd.confined import bring_tests, run_tests
 from tests.e2e.systemd.world import PACKAGES, PROGRAMS, UNIT, World
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(900)]
 in_namespaces = pytest.mark.parametrize("bed_world", ["namespaces"], indirect=True)
 in_the_vm = pytest.mark.parametrize("bed_world", ["vm"], indirect=True)
 
@@ -379,7 +379,7 @@ def test_what_the_launcher_promises_holds_by_cgroup_v2_alone(world: World, tmp_p
 
 
 @in_the_vm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_each_time_is_accounted_for_once_however_the_clock_is_set(world: World) -> None:
     """Steps of a second, an hour and a day, both ways, and both changes of summer time; workers do not care.
 

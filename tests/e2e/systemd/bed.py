@@ -243,7 +243,7 @@ class VmBed(Bed):
                 )
             return False
 
-        wait_until(is_new, 180, what="the machine to boot again", interval=0.5)
+        wait_until(is_new, 400, what="the machine to boot again", interval=0.5)  # emulated: 90 s at the best
         self._wait_until_up(120)
 
     def close(self) -> None:
