@@ -260,7 +260,8 @@ class Service:
             path for path in (f"{self.site.state}/engine", self.site.logs) if self.machine.files.stat(path)
         ]
         if places:
-            change = ("-uid", str(before.uid), "-exec", "chown", "--no-dereference", ACCOUNT, "{}", "+")
+            # -execdir: where the file is, whatever a project has made of the path to it meanwhile
+            change = ("-uid", str(before.uid), "-execdir", "chown", "--no-dereference", ACCOUNT, "{}", "+")
             self.machine.commands.run(("find", *places, "-xdev", *change), timeout=_LONG_SECONDS)
 
     def _run_for_account(self, *argv: str) -> None:
