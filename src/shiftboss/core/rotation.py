@@ -102,7 +102,7 @@ def fit(size: int, at_line_start: bool, ahead: bytes | bytearray, length: int, f
     if at_line_start and size:
         return Fit(0, full=True)
     last = max(room + LINE_LIMIT, 0)
-    end = ahead.find(b"\n", max(room, 0), last)
+    end = ahead.find(b"\n", max(room, 0), min(last, length))
     if end >= 0:
         return Fit(end + 1, full=True)
     return Fit(length, full=False) if length < last else Fit(last, full=True)

@@ -95,6 +95,15 @@ class TestFit:
         assert part.full or part.length == len(ahead)
         assert size + part.length <= max(full_at + LINE_LIMIT, size)
 
+    @given(TEXT, TEXT, st.integers(0, 300), st.booleans(), st.integers(1, 300))
+    def test_what_lies_behind_the_bytes_that_were_seen_does_not_matter(
+        self, ahead: bytes, stale: bytes, size: int, at_line_start: bool, full_at: int
+    ) -> None:
+        """The buffer is used again: an old newline in it split a line between two files."""
+        asked = (size, at_line_start)
+        assert fit(*asked, ahead + stale, len(ahead), full_at) == fit(*asked, ahead, len(ahead), full_at)
+        assert whole_lines(ahead + stale, len(ahead), 20) == whole_lines(ahead, len(ahead), 20)
+
     @given(TEXT, st.integers(20, 300))
     def test_files_are_split_between_lines_and_hold_the_same_bytes(self, data: bytes, full_at: int) -> None:
         files = [b""]
