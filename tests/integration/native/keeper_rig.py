@@ -32,6 +32,17 @@ import shiftboss.keeper.main as m
 sys.exit(m.main(sys.argv[1:]))
 """
 R = TypeVar("R")
+# a prelude of the keeper: no process can be had while the file `flag` is there
+NO_ROOM = """
+import errno, os
+from shiftboss.confine import kernel
+fork = kernel.fork
+def fork_if_there_is_room(*arguments):
+    if os.path.exists({flag!r}):
+        raise OSError(errno.EAGAIN, "no room")
+    return fork(*arguments)
+kernel.fork = fork_if_there_is_room
+"""
 
 
 def until(condition: Callable[[], R], what: str, deadline: float = DEADLINE) -> R:

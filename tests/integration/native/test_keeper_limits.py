@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import PYTHON, Engine, Rig, lives, read_all, until
+from keeper_rig import NO_ROOM, PYTHON, Engine, Rig, lives, read_all, until
 
 from shiftboss.confine import usage
 from shiftboss.core.limits import fallbacks, rlimits, v1_values, v2_values
@@ -105,18 +105,6 @@ def test_each_run_with_limits_is_counted_from_nothing(bounded: Rig) -> None:
     assert set(second.groups).isdisjoint(first.groups)
     assert usage.read_killed(list(second.groups)).times == 0
     until(lambda: not any(map(os.path.exists, first.groups)), "the first run's cgroups to be removed")
-
-
-NO_ROOM = """
-import errno, os
-from shiftboss.confine import kernel
-fork = kernel.fork
-def fork_if_there_is_room(*arguments):
-    if os.path.exists({flag!r}):
-        raise OSError(errno.EAGAIN, "no room")
-    return fork(*arguments)
-kernel.fork = fork_if_there_is_room
-"""
 
 
 def test_starts_that_find_no_room_leave_no_cgroups(bounded: Rig) -> None:

@@ -6,21 +6,11 @@ import time
 
 import pytest
 from keeper_kinds import Kind, every_kind, keeper_of
-from keeper_rig import Rig, rig, until
+from keeper_rig import NO_ROOM, Rig, rig, until
 
 from shiftboss.core.wire import messages
 
 pytestmark = pytest.mark.needs_root
-NO_ROOM = """
-import errno, os
-from shiftboss.confine import kernel
-fork = kernel.fork
-def fork_if_there_is_room(*arguments):
-    if os.path.exists({flag!r}):
-        raise OSError(errno.EAGAIN, "no room")
-    return fork(*arguments)
-kernel.fork = fork_if_there_is_room
-"""
 HANG = """
 import os, time
 from shiftboss.confine import releases
