@@ -133,9 +133,7 @@ class NativeBed(Bed):
         said = (self._work / "console.log").read_text(errors="replace")[-2000:]
         assert self._top.poll() is None, f"the machine ended: {said}"
         children = Path(f"/proc/{self._top.pid}/task/{self._top.pid}/children").read_text().split()
-        with contextlib.suppress(FileNotFoundError):
-            return next((int(p) for p in children if Path(f"/proc/{p}/comm").read_text() == "systemd\n"), 0)
-        return 0
+        return next((int(p) for p in children if _name_of(p) == "systemd"), 0)
 
     def _run(self, argv: tuple[str, ...], timeout: float, stdin: bytes) -> tuple[int, bytes]:
         enter = ("timeout", str(timeout), "nsenter", "-t", str(self._init), "--all", "--wdns=/")
@@ -173,6 +171,13 @@ class NativeBed(Bed):
                 with contextlib.suppress(OSError):
                     os.rmdir(directory)
         return not any(top.exists() for top in tops)
+
+
+def _name_of(pid: str) -> str:
+    """Return the name of a process, "" if it has just ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 class VmBed(Bed):
